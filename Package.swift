@@ -54,7 +54,8 @@ let package = Package(
     .target(name: "Routing", dependencies: ["Wire"], swiftSettings: swiftSettings),
     // Floor 2
     .target(
-      name: "Config", dependencies: ["CYAML", "Wire", "Routing"], swiftSettings: swiftSettings),
+      name: "Config", dependencies: ["CYAML", "Wire"],
+      swiftSettings: swiftSettings + [.enableExperimentalFeature("SafeInteropWrappers")]),
     .target(
       name: "DataPlane", dependencies: ["CSluice", "Wire", "System", "Routing"],
       swiftSettings: swiftSettings),
@@ -81,7 +82,7 @@ let package = Package(
       name: "RoutingTests", dependencies: ["Routing", "Wire"], swiftSettings: testSettings,
       linkerSettings: linkSanitizer),
     .testTarget(
-      name: "ConfigTests", dependencies: ["Config", "Routing", "Wire"],
+      name: "ConfigTests", dependencies: ["Config", "Wire"],
       swiftSettings: testSettings, linkerSettings: linkSanitizer),
     .testTarget(
       name: "DataPlaneTests",

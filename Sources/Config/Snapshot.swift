@@ -1,0 +1,263 @@
+package import Wire
+
+/// One validated, immutable configuration: what `sluice run` runs and `sluice check` prints.
+///
+/// Defaults are filled in and names are resolved, so that nothing below Config needs to know the
+/// file. Durations are whole milliseconds.
+package struct Snapshot: Hashable, Sendable {
+  package var workers: WorkerCount
+  package var events: EventsChoice
+  package var log: LogSettings
+  package var limits: Limits
+  /// How long a drain may take, in milliseconds; 0 ends live connections at once.
+  package var drainMs: UInt32
+  /// In the order of the file.
+  package var listeners: [Listener]
+  /// In the order of the file; `Listener.backend` is an index into it.
+  package var backends: [Backend]
+
+  package init(
+    workers: WorkerCount = .auto, events: EventsChoice = .auto, log: LogSettings = LogSettings(),
+    limits: Limits = Limits(), drainMs: UInt32 = Timeouts.drainDefaultMs, listeners: [Listener],
+    backends: [Backend]
+  ) {
+    self.workers = workers
+    self.events = events
+    self.log = log
+    self.limits = limits
+    self.drainMs = drainMs
+    self.listeners = listeners
+    self.backends = backends
+  }
+
+  /// The time-outs in force for the connections of `listener`: its backend's own ones win over the
+  /// listener's, which win over the global ones.
+  package func timeouts(of listener: Listener) -> Timeouts {
+    listener.timeouts.overridden(by: backends[listener.backend].timeouts)
+  }
+}
+
+/// How many worker threads relay.
+package enum WorkerCount: Hashable, Sendable {
+  /// One for each core that this process may use.
+  case auto
+  /// 1 ... 1024.
+  case count(Int)
+}
+
+/// Where the workers' events come from.
+package enum EventsChoice: Hashable, Sendable {
+  /// io_uring where the system allows it, epoll elsewhere.
+  case auto
+  /// io_uring; the start fails where it is denied.
+  case ring
+  case epoll
+}
+
+/// What is logged, and where to.
+package struct LogSettings: Hashable, Sendable {
+  package var connections: LogTarget
+  package var level: LogLevel
+
+  package init(connections: LogTarget = .stdout, level: LogLevel = .info) {
+    self.connections = connections
+    self.level = level
+  }
+}
+
+/// Where the line of each ended connection goes.
+package enum LogTarget: Hashable, Sendable {
+  case stdout
+  case off
+  /// An absolute path, opened for appending.
+  case file(String)
+}
+
+/// The least important messages still written to standard error.
+package enum LogLevel: Int, Hashable, Comparable, Sendable {
+  case error
+  case warning
+  case info
+  case debug
+
+  package static func < (left: LogLevel, right: LogLevel) -> Bool {
+    left.rawValue < right.rawValue
+  }
+}
+
+/// Bounds on what the whole process takes.
+package struct Limits: Hashable, Sendable {
+  /// Connections at once, over all listeners and workers: 1 ... 1,000,000.
+  package var maxConnections: Int
+
+  package init(maxConnections: Int = 100_000) {
+    self.maxConnections = maxConnections
+  }
+}
+
+/// Deadlines of a connection in milliseconds; 0 is off.
+package struct Timeouts: Hashable, Sendable {
+  package static let drainDefaultMs: UInt32 = 30_000
+
+  /// From accept until enough of the client's first bytes are there to decide.
+  package var prefaceMs: UInt32
+  /// For one try to reach one server; never 0.
+  package var connectMs: UInt32
+  /// Without a byte in either direction. The default outlasts the 30 minutes that RFC 9051,
+  /// section 5.4, makes IMAP servers wait.
+  package var idleMs: UInt32
+  /// From the end of one direction until the end of the other.
+  package var halfClosedMs: UInt32
+  /// From accept, however busy the connection is.
+  package var maxAgeMs: UInt32
+
+  package init(
+    prefaceMs: UInt32 = 10_000, connectMs: UInt32 = 5_000, idleMs: UInt32 = 35 * 60_000,
+    halfClosedMs: UInt32 = 2 * 60_000, maxAgeMs: UInt32 = 0
+  ) {
+    self.prefaceMs = prefaceMs
+    self.connectMs = connectMs
+    self.idleMs = idleMs
+    self.halfClosedMs = halfClosedMs
+    self.maxAgeMs = maxAgeMs
+  }
+
+  /// These time-outs with those that `overrides` sets in their place.
+  package func overridden(by overrides: TimeoutOverrides) -> Timeouts {
+    Timeouts(
+      prefaceMs: overrides.prefaceMs ?? prefaceMs, connectMs: overrides.connectMs ?? connectMs,
+      idleMs: overrides.idleMs ?? idleMs, halfClosedMs: overrides.halfClosedMs ?? halfClosedMs,
+      maxAgeMs: overrides.maxAgeMs ?? maxAgeMs)
+  }
+}
+
+/// The time-outs that one `timeouts:` mapping sets, in milliseconds; nil is not set, 0 is off.
+package struct TimeoutOverrides: Hashable, Sendable {
+  /// Always nil for a backend: its connections are past their preface.
+  package var prefaceMs: UInt32?
+  package var connectMs: UInt32?
+  package var idleMs: UInt32?
+  package var halfClosedMs: UInt32?
+  package var maxAgeMs: UInt32?
+
+  package init(
+    prefaceMs: UInt32? = nil, connectMs: UInt32? = nil, idleMs: UInt32? = nil,
+    halfClosedMs: UInt32? = nil, maxAgeMs: UInt32? = nil
+  ) {
+    self.prefaceMs = prefaceMs
+    self.connectMs = connectMs
+    self.idleMs = idleMs
+    self.halfClosedMs = halfClosedMs
+    self.maxAgeMs = maxAgeMs
+  }
+}
+
+/// Addresses that accept clients, with one protocol type.
+package struct Listener: Hashable, Sendable {
+  /// 1 ... 64 of `A-Z a-z 0-9 . _ -`; unique among listeners.
+  package var name: String
+  /// At least one. `":25"` is here as 0.0.0.0:25 and [::]:25, in this order; v4-mapped addresses
+  /// are here as IPv4.
+  package var binds: [SocketAddress]
+  package var type: ListenerType
+  /// An index into `Snapshot.backends`.
+  package var backend: Int
+  /// The global time-outs with this listener's own in their place; a backend's still come on top
+  /// (`Snapshot.timeouts(of:)`).
+  package var timeouts: Timeouts
+  /// The congestion control of accepted connections; nil is the system's. tcp(7), TCP_CONGESTION.
+  package var congestion: String?
+  /// Connections the kernel keeps until they are accepted, for each socket. listen(2).
+  package var backlog: Int
+
+  package init(
+    name: String, binds: [SocketAddress], type: ListenerType = .tcp, backend: Int,
+    timeouts: Timeouts = Timeouts(), congestion: String? = nil, backlog: Int = 4096
+  ) {
+    self.name = name
+    self.binds = binds
+    self.type = type
+    self.backend = backend
+    self.timeouts = timeouts
+    self.congestion = congestion
+    self.backlog = backlog
+  }
+}
+
+/// What a listener's clients speak, as far as Sluice needs to know.
+package enum ListenerType: Hashable, Sendable {
+  /// Either side may speak first.
+  case tcp
+  /// The server greets first, as in SMTP, IMAP and POP3.
+  case serverFirst
+}
+
+/// A named group of upstream servers.
+package struct Backend: Hashable, Sendable {
+  /// 1 ... 64 of `A-Z a-z 0-9 . _ -`; unique among backends.
+  package var name: String
+  /// At least one, in the order of the file.
+  package var servers: [Server]
+  package var sendProxy: SendProxy
+  package var balance: Balance
+  /// Further tries after the first, each at the next server: 0 ... 100.
+  package var retries: Int
+  package var timeouts: TimeoutOverrides
+  /// The address that connections to the servers come from, with port 0; of the servers' family.
+  package var source: SocketAddress?
+  package var splice: SpliceChoice
+  /// The congestion control of dialled connections; nil is the system's.
+  package var congestion: String?
+
+  package init(
+    name: String, servers: [Server], sendProxy: SendProxy = .none,
+    balance: Balance = .roundRobin, retries: Int = 2,
+    timeouts: TimeoutOverrides = TimeoutOverrides(), source: SocketAddress? = nil,
+    splice: SpliceChoice = .auto, congestion: String? = nil
+  ) {
+    self.name = name
+    self.servers = servers
+    self.sendProxy = sendProxy
+    self.balance = balance
+    self.retries = retries
+    self.timeouts = timeouts
+    self.source = source
+    self.splice = splice
+    self.congestion = congestion
+  }
+}
+
+/// One upstream of a backend.
+package struct Server: Hashable, Sendable {
+  /// The address as the file writes it.
+  package var name: String
+  package var address: SocketAddress
+
+  package init(name: String, address: SocketAddress) {
+    self.name = name
+    self.address = address
+  }
+}
+
+/// The PROXY header that a backend's servers get before the first client byte.
+package enum SendProxy: Hashable, Sendable {
+  case none
+  case v1
+  case v2
+}
+
+/// How a backend chooses among its servers.
+package enum Balance: Hashable, Sendable {
+  case roundRobin
+}
+
+/// Which engine moves bulk without copying it.
+package enum SpliceChoice: Hashable, Sendable {
+  case auto
+  /// splice(2) when the sockets are ready.
+  case inline
+  /// splice as an io_uring operation.
+  case ring
+  /// Every byte is copied.
+  case off
+}
