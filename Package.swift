@@ -89,6 +89,9 @@ let package = Package(
       dependencies: ["CSluice", "DataPlane", "Routing", "System", "Wire", "TestSupport"],
       swiftSettings: testSettings, linkerSettings: linkSanitizer),
     .testTarget(
+      name: "ControlTests", dependencies: ["Control", "Config", "Routing", "System", "Wire"],
+      swiftSettings: testSettings, linkerSettings: linkSanitizer),
+    .testTarget(
       name: "ScenarioTests", dependencies: ["sluice", "TestSupport", "System", "Wire"],
       swiftSettings: testSettings, linkerSettings: linkSanitizer),
     .testTarget(

@@ -1,1 +1,242 @@
+// Descriptors, files, signals, time, threads and limits. Sockets are in socket.c.
 #include "CSystem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+// ---- Descriptors and files -----------------------------------------------------------------
+
+int system_close(int descriptor) {
+  // Never repeated: on Linux the descriptor is gone even when close(2) reports EINTR.
+  return close(descriptor) == 0 ? 0 : -errno;
+}
+
+int64_t system_read(int descriptor, uint8_t *into, size_t capacity) {
+  ssize_t count;
+  do {
+    count = read(descriptor, into, capacity);
+  } while (count < 0 && errno == EINTR);
+  return count < 0 ? -errno : count;
+}
+
+int64_t system_write(int descriptor, const uint8_t *bytes, size_t count) {
+  ssize_t written;
+  do {
+    written = write(descriptor, bytes, count);
+  } while (written < 0 && errno == EINTR);
+  return written < 0 ? -errno : written;
+}
+
+int system_open_reading(const char *path) {
+  int descriptor;
+  do {
+    descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+  } while (descriptor < 0 && errno == EINTR);
+  return descriptor < 0 ? -errno : descriptor;
+}
+
+int system_open_appending(const char *path, uint32_t mode) {
+  // O_NONBLOCK: opening a FIFO without a reader must fail (ENXIO) and not wait for one.
+  int descriptor;
+  do {
+    descriptor = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
+                      (mode_t)mode);
+  } while (descriptor < 0 && errno == EINTR);
+  return descriptor < 0 ? -errno : descriptor;
+}
+
+int system_duplicate(int descriptor) {
+  int copy = fcntl(descriptor, F_DUPFD_CLOEXEC, 0);
+  return copy < 0 ? -errno : copy;
+}
+
+static void file_describe(const struct stat *status, struct system_file *out) {
+  out->device = status->st_dev;
+  out->inode = status->st_ino;
+  out->size = (uint64_t)status->st_size;
+  out->kind = S_ISREG(status->st_mode)    ? SYSTEM_FILE_REGULAR
+              : S_ISFIFO(status->st_mode) ? SYSTEM_FILE_PIPE
+              : S_ISSOCK(status->st_mode) ? SYSTEM_FILE_SOCKET
+                                          : SYSTEM_FILE_OTHER;
+}
+
+int system_file_of(int descriptor, struct system_file *out) {
+  struct stat status;
+  if (fstat(descriptor, &status) != 0) return -errno;
+  file_describe(&status, out);
+  return 0;
+}
+
+int system_file_at(const char *path, struct system_file *out) {
+  struct stat status;
+  if (stat(path, &status) != 0) return -errno;
+  file_describe(&status, out);
+  return 0;
+}
+
+int system_remove(const char *path) {
+  return unlink(path) == 0 ? 0 : -errno;
+}
+
+int system_poll_two(int first, int first_events, int second, int second_events,
+                    int timeout_ms, uint32_t *ready) {
+  _Static_assert(SYSTEM_POLL_IN == POLLIN && SYSTEM_POLL_OUT == POLLOUT, "poll(2) bits");
+  struct pollfd descriptors[2] = {
+      {.fd = first, .events = (short)first_events},
+      {.fd = second, .events = (short)second_events},
+  };
+  // Interrupted waits return 0 ready: callers hold deadlines of their own and ask again.
+  int count = poll(descriptors, 2, timeout_ms);
+  *ready = 0;
+  if (count < 0) return errno == EINTR ? 0 : -errno;
+  if (descriptors[0].revents != 0) *ready |= 1;
+  if (descriptors[1].revents != 0) *ready |= 2;
+  return count;
+}
+
+// ---- Events, signals, time -----------------------------------------------------------------
+
+int system_eventfd(void) {
+  int descriptor = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  return descriptor < 0 ? -errno : descriptor;
+}
+
+static void signals_ours(sigset_t *set) {
+  sigemptyset(set);
+  sigaddset(set, SIGTERM);
+  sigaddset(set, SIGINT);
+  sigaddset(set, SIGHUP);
+  sigaddset(set, SIGUSR1);
+}
+
+int system_signals_block(void) {
+  struct sigaction ignore = {.sa_handler = SIG_IGN};
+  if (sigaction(SIGPIPE, &ignore, NULL) != 0) return -errno;
+  sigset_t set;
+  signals_ours(&set);
+  return -pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+int system_signals_unblock(void) {
+  sigset_t set;
+  signals_ours(&set);
+  return -pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
+int system_signals_open(void) {
+  sigset_t set;
+  signals_ours(&set);
+  int descriptor = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+  return descriptor < 0 ? -errno : descriptor;
+}
+
+int system_signals_next(int descriptor) {
+  struct signalfd_siginfo info;
+  int64_t count = system_read(descriptor, (uint8_t *)&info, sizeof info);
+  if (count < 0) return (int)count;
+  return count == (int64_t)sizeof info ? (int)info.ssi_signo : -EIO;
+}
+
+static uint64_t clock_ns(clockid_t clock) {
+  struct timespec now;
+  clock_gettime(clock, &now);  // cannot fail with these two clocks and a valid pointer
+  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+uint64_t system_monotonic_ns(void) {
+  return clock_ns(CLOCK_MONOTONIC);
+}
+
+uint64_t system_wall_ms(void) {
+  return clock_ns(CLOCK_REALTIME) / 1000000u;
+}
+
+int system_sleep_ms(uint32_t ms) {
+  struct timespec left = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+  while (nanosleep(&left, &left) != 0) {
+    if (errno != EINTR) return -errno;
+  }
+  return 0;
+}
+
+int system_random(uint8_t *into, size_t count) {
+  size_t done = 0;
+  while (done < count) {
+    ssize_t got = getrandom(into + done, count - done, 0);
+    if (got < 0 && errno != EINTR) return -errno;
+    if (got > 0) done += (size_t)got;
+  }
+  return 0;
+}
+
+// ---- Threads, processors, limits -----------------------------------------------------------
+
+int system_thread_name(const char *name) {
+  char kept[16];  // the kernel's TASK_COMM_LEN, closing NUL included
+  snprintf(kept, sizeof kept, "%s", name);
+  return -pthread_setname_np(pthread_self(), kept);
+}
+
+int system_thread_pin(int cpu) {
+  if (cpu < 0 || cpu >= CPU_SETSIZE) return -EINVAL;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET((size_t)cpu, &set);
+  return -pthread_setaffinity_np(pthread_self(), sizeof set, &set);
+}
+
+int system_affinity(int32_t *cpus, int capacity) {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return -errno;
+  int count = 0;
+  for (int cpu = 0; cpu < CPU_SETSIZE && count < capacity; cpu++) {
+    if (CPU_ISSET((size_t)cpu, &set)) cpus[count++] = cpu;
+  }
+  return count;
+}
+
+int system_descriptor_limit(uint64_t *soft, uint64_t *hard) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return -errno;
+  *soft = limit.rlim_cur;
+  *hard = limit.rlim_max;
+  return 0;
+}
+
+int system_descriptor_limit_set(uint64_t soft) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return -errno;
+  limit.rlim_cur = soft;
+  return setrlimit(RLIMIT_NOFILE, &limit) == 0 ? 0 : -errno;
+}
+
+int system_process_id(void) {
+  return (int)getpid();
+}
+
+uint32_t system_effective_user(void) {
+  return (uint32_t)geteuid();
+}
+
+void system_error_text(int code, char *into, size_t capacity) {
+  if (capacity == 0) return;
+  const char *text = strerrordesc_np(code);
+  if (text != NULL) {
+    snprintf(into, capacity, "%s", text);
+  } else {
+    snprintf(into, capacity, "error %d", code);
+  }
+}

@@ -1,1 +1,116 @@
 #pragma once
+// The part of libc and Linux that Swift does not see well (GNU extensions, variadic calls, errno).
+//
+// One rule for results: zero or more is success, less than zero is -errno. errno itself never
+// crosses into Swift, where a retain between the call and the look at it could change it.
+// Calls interrupted by a signal are repeated here; EINTR never reaches Swift.
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#pragma clang assume_nonnull begin
+
+// ---- Descriptors and files -----------------------------------------------------------------
+
+int system_close(int descriptor);
+// At most `capacity` bytes; 0 is the end. [read(2): all errnos]
+int64_t system_read(int descriptor, uint8_t *into, size_t capacity);
+int64_t system_write(int descriptor, const uint8_t *bytes, size_t count);
+// Only for reading, O_CLOEXEC.
+int system_open_reading(const char *path);
+// Created with `mode` when absent, O_APPEND, O_CLOEXEC, and never the controlling terminal.
+int system_open_appending(const char *path, uint32_t mode);
+// A copy of `descriptor` with FD_CLOEXEC.
+int system_duplicate(int descriptor);
+
+enum __attribute__((enum_extensibility(closed))) system_file_kind : uint8_t {
+  SYSTEM_FILE_REGULAR __attribute__((swift_name("regular"))) = 0,
+  SYSTEM_FILE_PIPE __attribute__((swift_name("pipe"))) = 1,
+  SYSTEM_FILE_SOCKET __attribute__((swift_name("socket"))) = 2,
+  SYSTEM_FILE_OTHER __attribute__((swift_name("other"))) = 3,
+};
+struct system_file {
+  uint64_t device, inode, size;
+  enum system_file_kind kind;
+};
+int system_file_of(int descriptor, struct system_file *out);
+int system_file_at(const char *path, struct system_file *out);
+int system_remove(const char *path);
+
+// Waits for `events` (poll(2) bits POLLIN and POLLOUT as below) on one or two descriptors; a
+// negative descriptor is left out. Returns how many are ready; `ready` gets one bit each.
+enum { SYSTEM_POLL_IN = 1, SYSTEM_POLL_OUT = 4 };
+int system_poll_two(int first, int first_events, int second, int second_events,
+                    int timeout_ms, uint32_t *ready);
+
+// ---- Events, signals, time -----------------------------------------------------------------
+
+int system_eventfd(void);  // non-blocking, close-on-exec
+// Blocks SIGTERM, SIGINT, SIGHUP and SIGUSR1 in the calling thread (and every thread it starts
+// from now on) and ignores SIGPIPE in the whole process.
+int system_signals_block(void);
+int system_signals_open(void);           // signalfd of the same four; non-blocking
+int system_signals_next(int descriptor);  // the signal's number, or -EAGAIN
+// A child's disposition and mask as they were at start; for tests that start programs.
+int system_signals_unblock(void);
+
+uint64_t system_monotonic_ns(void);
+uint64_t system_wall_ms(void);  // since 1970-01-01 UTC, without leap seconds
+int system_sleep_ms(uint32_t ms);
+int system_random(uint8_t *into, size_t count);
+
+// ---- Threads, processors, limits -----------------------------------------------------------
+
+int system_thread_name(const char *name);  // this thread; at most 15 bytes are kept
+int system_thread_pin(int cpu);            // this thread, to one processor
+// The processors this thread may use, ascending; returns how many (at most `capacity` written).
+int system_affinity(int32_t *cpus, int capacity);
+int system_descriptor_limit(uint64_t *soft, uint64_t *hard);
+int system_descriptor_limit_set(uint64_t soft);
+int system_process_id(void);
+uint32_t system_effective_user(void);
+
+// The text of an errno value, in English whatever the locale; never fails.
+void system_error_text(int code, char *into, size_t capacity);
+
+// ---- Sockets -------------------------------------------------------------------------------
+
+// A sockaddr of any of our three families, in the kernel's own form.
+struct system_address {
+  uint8_t storage[128];
+  uint32_t length;
+};
+enum __attribute__((enum_extensibility(closed))) system_family : uint8_t {
+  SYSTEM_FAMILY_OTHER __attribute__((swift_name("other"))) = 0,
+  SYSTEM_FAMILY_IPV4 __attribute__((swift_name("ipv4"))) = 1,
+  SYSTEM_FAMILY_IPV6 __attribute__((swift_name("ipv6"))) = 2,
+  SYSTEM_FAMILY_UNIX __attribute__((swift_name("unix"))) = 3,
+};
+// Words and ports are in host order.
+struct system_inet {
+  uint64_t high, low;  // IPv4: in `low`
+  uint32_t scope;
+  uint16_t port;
+};
+void system_address_set_ipv4(struct system_address *out, uint32_t word, uint16_t port);
+void system_address_set_ipv6(struct system_address *out, struct system_inet inet);
+// -ENAMETOOLONG above 107 bytes (108 in the abstract namespace, its NUL included).
+int system_address_set_unix(struct system_address *out, const uint8_t *path, size_t length);
+enum system_family system_address_family(const struct system_address *address);
+void system_address_inet(const struct system_address *address, struct system_inet *out);
+// The path's bytes without a closing NUL; 0 when unnamed. `into` takes 108 bytes.
+size_t system_address_path(const struct system_address *address, uint8_t *into);
+
+// A bound and listening stream socket; IPv6 with V6ONLY; SO_REUSEADDR, never SO_REUSEPORT.
+// [EADDRINUSE, EACCES, EADDRNOTAVAIL, EAFNOSUPPORT, …: socket(2), bind(2), listen(2)]
+int system_listen(const struct system_address *address, int backlog);
+// Blocking connect; `timeout_ms` 0 waits as long as the kernel does. [connect(2), ETIMEDOUT]
+int system_connect(const struct system_address *address, uint32_t timeout_ms);
+int system_accept(int listener, struct system_address *from);  // blocking, close-on-exec
+int system_local_address(int descriptor, struct system_address *out);
+int system_remote_address(int descriptor, struct system_address *out);
+int system_shutdown_writing(int descriptor);
+int system_shutdown_both(int descriptor);
+
+#pragma clang assume_nonnull end

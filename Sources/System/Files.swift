@@ -1,0 +1,113 @@
+internal import CSystem
+
+/// Whole files and log files.
+package enum Files {
+  package enum ReadError: Error, Sendable, CustomStringConvertible {
+    case system(SystemError)
+    case tooBig(limit: Int)
+
+    package var description: String {
+      switch self {
+      case .system(let error): return error.description
+      case .tooBig(let limit): return "larger than \(limit) bytes"
+      }
+    }
+  }
+
+  /// Which file a path or descriptor means; equal for two names of one file.
+  package struct Identity: Hashable, Sendable {
+    package let device: UInt64
+    package let inode: UInt64
+  }
+
+  package enum Kind: Sendable { case regular, pipe, socket, other }
+
+  /// All bytes of a file, or an error once it turns out to be longer than `limit` bytes.
+  /// Works on files without a size, as in /proc. [open(2), read(2)]
+  package static func read(_ path: String, atMost limit: Int) throws(ReadError) -> [UInt8] {
+    do {
+      let file = Descriptor(owning: try checked(unsafe system_open_reading(path), "open"))
+      var bytes: [UInt8] = []
+      while bytes.count <= limit {
+        let piece = min(readPiece, limit + 1 - bytes.count)
+        if try file.read(atMost: piece, appendingTo: &bytes) == 0 { return bytes }
+      }
+    } catch {
+      throw .system(error)
+    }
+    throw .tooBig(limit: limit)
+  }
+
+  /// The first line of a small file, as /proc/sys and /sys offer them; nil when it cannot be read.
+  package static func firstLine(of path: String) -> String? {
+    guard let bytes = try? read(path, atMost: smallFileLimit) else { return nil }
+    return String(decoding: bytes.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)
+  }
+
+  /// The text of a small file; nil when it cannot be read.
+  package static func text(of path: String) -> String? {
+    guard let bytes = try? read(path, atMost: smallFileLimit) else { return nil }
+    return String(decoding: bytes, as: UTF8.self)
+  }
+
+  /// Opens for appending, creating with mode 0640 (a log names clients). [open(2); ENXIO for a
+  /// FIFO that nobody reads]
+  package static func openAppending(_ path: String) throws(SystemError) -> Descriptor {
+    Descriptor(owning: try checked(unsafe system_open_appending(path, 0o640), "open"))
+  }
+
+  package static func identity(of descriptor: Int32) throws(SystemError) -> Identity {
+    Identity(try describe(descriptor))
+  }
+
+  /// [ENOENT when the name is gone]
+  package static func identity(at path: String) throws(SystemError) -> Identity {
+    Identity(try describe(path))
+  }
+
+  package static func kind(of descriptor: Int32) throws(SystemError) -> Kind {
+    Kind(try describe(descriptor))
+  }
+
+  package static func kind(at path: String) throws(SystemError) -> Kind {
+    Kind(try describe(path))
+  }
+
+  package static func remove(_ path: String) throws(SystemError) {
+    _ = try checked(unsafe system_remove(path), "unlink")
+  }
+
+  /// Reads grow a file's buffer in pieces of this many bytes.
+  private static let readPiece = 64 * 1024
+  /// Files of /proc and /sys that we read are one page at most.
+  private static let smallFileLimit = 64 * 1024
+
+  private static func describe(_ descriptor: Int32) throws(SystemError) -> system_file {
+    var file = system_file()
+    _ = try checked(unsafe system_file_of(descriptor, &file), "fstat")
+    return file
+  }
+
+  private static func describe(_ path: String) throws(SystemError) -> system_file {
+    var file = system_file()
+    _ = try checked(unsafe system_file_at(path, &file), "stat")
+    return file
+  }
+}
+
+extension Files.Identity {
+  fileprivate init(_ file: system_file) {
+    self.init(device: file.device, inode: file.inode)
+  }
+}
+
+extension Files.Kind {
+  fileprivate init(_ file: system_file) {
+    switch file.kind {
+    case .regular: self = .regular
+    case .pipe: self = .pipe
+    case .socket: self = .socket
+    case .other: self = .other
+    }
+  }
+}
