@@ -1,0 +1,108 @@
+/// A place in a file: 1-based line, and 1-based column counted in characters.
+package struct Position: Hashable, Comparable, Sendable {
+  package var line: Int
+  package var column: Int
+
+  package init(line: Int, column: Int) {
+    self.line = line
+    self.column = column
+  }
+
+  package static func < (left: Position, right: Position) -> Bool {
+    (left.line, left.column) < (right.line, right.column)
+  }
+}
+
+extension Position: CustomStringConvertible {
+  /// `14:9`.
+  package var description: String { "\(line):\(column)" }
+}
+
+/// A value read from the file, with the place to blame when it clashes with another.
+struct Located<Value: Sendable>: Sendable {
+  var value: Value
+  var position: Position
+}
+
+extension Located: Equatable where Value: Equatable {}
+
+/// One thing to tell about a file.
+package struct Diagnostic: Hashable, Sendable {
+  package enum Severity: Hashable, Sendable {
+    /// There is no snapshot.
+    case error
+    case warning
+  }
+
+  package var severity: Severity
+  package var position: Position
+  /// One sentence without a full stop.
+  package var message: String
+
+  package init(_ severity: Severity, _ position: Position, _ message: String) {
+    self.severity = severity
+    self.position = position
+    self.message = message
+  }
+
+  /// `file:line:column: message`, or `file:line:column: warning: message`, as compilers print it.
+  package func line(file: String) -> String {
+    switch severity {
+    case .error: "\(file):\(position): \(message)"
+    case .warning: "\(file):\(position): warning: \(message)"
+    }
+  }
+}
+
+/// Everything there is to tell about a file, by position.
+package struct Diagnostics: Sendable {
+  /// A file with more wrong than this is of another kind altogether; looking for the nearest key
+  /// of a million unknown ones would take minutes.
+  package static let keptMax = 200
+
+  /// As the messages name the file.
+  package let file: String
+  private var kept: [Diagnostic] = []
+  private var dropped = 0
+  package private(set) var hasErrors = false
+
+  package init(file: String) {
+    self.file = file
+  }
+
+  /// What was found, sorted by position; at most `keptMax`.
+  package var items: [Diagnostic] {
+    // The offset keeps the order of finding for one position: `sorted` need not be stable.
+    kept.enumerated()
+      .sorted { ($0.element.position, $0.offset) < ($1.element.position, $1.offset) }
+      .map(\.element)
+  }
+
+  /// One printable line for each item; one more when some were dropped.
+  package var lines: [String] {
+    let lines = items.map { $0.line(file: file) }
+    return dropped == 0 ? lines : lines + ["\(file): and \(dropped) more"]
+  }
+
+  package var isEmpty: Bool { kept.isEmpty }
+
+  /// More would not be kept.
+  var isFull: Bool { kept.count >= Diagnostics.keptMax }
+
+  mutating func error(_ position: Position, _ message: String) {
+    hasErrors = true
+    add(Diagnostic(.error, position, message))
+  }
+
+  mutating func warn(_ position: Position, _ message: String) {
+    add(Diagnostic(.warning, position, message))
+  }
+
+  private mutating func add(_ diagnostic: Diagnostic) {
+    if isFull {
+      dropped += 1
+    } else {
+      kept.append(diagnostic)
+    }
+  }
+}
