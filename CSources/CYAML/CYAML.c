@@ -37,7 +37,8 @@ static bool take_event(struct builder *builder, const yaml_event_t *event, bool 
 static bool add_node(struct builder *builder, const yaml_event_t *event, enum cyaml_kind kind,
                      uint32_t *index);
 static bool add_scalar(struct builder *builder, const yaml_event_t *event);
-static bool open_container(struct builder *builder, const yaml_event_t *event, enum cyaml_kind kind);
+static bool open_container(struct builder *builder, const yaml_event_t *event,
+                           enum cyaml_kind kind);
 static bool refuse(struct builder *builder, enum cyaml_problem problem, yaml_mark_t mark);
 static bool refuse_syntax(struct builder *builder, const yaml_parser_t *parser);
 static bool refuse_encoding(struct builder *builder, const yaml_parser_t *parser,

@@ -86,23 +86,23 @@ package struct Diagnostics: Sendable {
 
   package var isEmpty: Bool { kept.isEmpty }
 
-  /// More would not be kept.
-  var isFull: Bool { kept.count >= Diagnostics.keptMax }
-
-  mutating func error(_ position: Position, _ message: String) {
+  mutating func error(_ position: Position, _ message: @autoclosure () -> String) {
     hasErrors = true
-    add(Diagnostic(.error, position, message))
+    add(.error, position, message)
   }
 
-  mutating func warn(_ position: Position, _ message: String) {
-    add(Diagnostic(.warning, position, message))
+  mutating func warn(_ position: Position, _ message: @autoclosure () -> String) {
+    add(.warning, position, message)
   }
 
-  private mutating func add(_ diagnostic: Diagnostic) {
-    if isFull {
-      dropped += 1
+  /// A message that is not kept is not made either: the search for a nearest name costs.
+  private mutating func add(
+    _ severity: Diagnostic.Severity, _ position: Position, _ message: () -> String
+  ) {
+    if kept.count < Diagnostics.keptMax {
+      kept.append(Diagnostic(severity, position, message()))
     } else {
-      kept.append(diagnostic)
+      dropped += 1
     }
   }
 }

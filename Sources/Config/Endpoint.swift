@@ -71,7 +71,8 @@ enum Endpoint {
     }
     guard path.utf8.count <= SocketAddress.unixPathLimit, let address = SocketAddress(text) else {
       let limit = SocketAddress.unixPathLimit
-      throw Unreadable("the path has \(path.utf8.count) bytes; a Unix socket's has at most \(limit)")
+      throw Unreadable(
+        "the path has \(path.utf8.count) bytes; a Unix socket's has at most \(limit)")
     }
     return address
   }
@@ -133,8 +134,7 @@ enum Endpoint {
     if host.hasPrefix("[") || host.contains(":") {
       return Unreadable("\"\(host)\" is not an IPv6 address")
     }
-    if host.utf8.allSatisfy({ $0 == UInt8(ascii: ".") || Scalar.isDigits("\(Character(.init($0)))") })
-    {
+    if host.utf8.allSatisfy({ $0 == UInt8(ascii: ".") || Scalar.isDigit($0) }) {
       return Unreadable("\"\(host)\" is not an IPv4 address")
     }
     return Unreadable("\"\(host)\" is a host name; this version takes addresses")

@@ -15,8 +15,9 @@ enum Nearest {
       let difference = abs(candidate.count - wanted.count)
       guard candidate.count <= lengthMax, difference <= allowed else { continue }
       let distance = distance(wanted, candidate)
-      // A text of two characters is one slip away from any other of two: not a hint.
-      guard distance <= allowed, distance < wanted.count - 1 || distance == 0 else { continue }
+      // One slip makes any two characters any others that share one: not a hint.
+      let longer = max(wanted.count, candidate.count)
+      guard distance <= allowed, distance < longer - 1 || distance == 0 else { continue }
       if distance < best?.distance ?? Int.max { best = (name, distance) }
     }
     return best?.name

@@ -59,7 +59,8 @@ enum Scalar {
       ("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30),
     ]
     let sample = "a size is a whole number and a unit: 512B, 64KiB, 1MiB, 2GiB"
-    let (number, factor) = try quantity(text, units: units, suggested: ["B", "KiB"], sample: sample)
+    let (number, factor) = try quantity(
+      text, units: units, suggested: ["B", "KiB"], sample: sample)
     let (bytes, overflows) = number.multipliedReportingOverflow(by: factor)
     guard !overflows, bytes <= limit else {
       throw Unreadable("\(text) is more than \(limit) bytes")
@@ -126,7 +127,11 @@ enum Scalar {
   }
 
   static func isDigits(_ text: some StringProtocol) -> Bool {
-    !text.isEmpty && text.utf8.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
+    !text.isEmpty && text.utf8.allSatisfy(isDigit)
+  }
+
+  static func isDigit(_ byte: UInt8) -> Bool {
+    (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
   }
 
   private static func isNameByte(_ byte: UInt8) -> Bool {

@@ -33,8 +33,9 @@ struct SyntaxProblem {
     self.position = position
     let character = SyntaxProblem.character(at: position, in: text)
     let first = SyntaxProblem.character(at: begun, in: text)
-    if let first, first == "*" || first == "&", message.contains("alias")
-      || message.contains("anchor")
+    if let first, first == "*" || first == "&",
+      message.contains("alias")
+        || message.contains("anchor")
     {
       self.position = begun
       sentence = "quote text that begins with \"\(first)\""
@@ -42,13 +43,22 @@ struct SyntaxProblem {
       sentence = "a tab here; YAML indents with spaces"
     } else if let character, message.hasPrefix("found character that cannot start any token") {
       sentence = "quote text that begins with \"\(character)\""
-    } else if SyntaxProblem.hasBareBrackets(in: text, from: begun.line, to: position.line) {
-      sentence = "\(message); quote addresses in brackets, as in \"[::1]:25\""
-    } else if begun.line > 0, begun != position {
-      sentence = "\(message) (begun at \(begun))"
+    } else if character == ":" && message.hasPrefix("did not find expected node content")
+      || SyntaxProblem.hasBareBrackets(in: text, line: position.line)
+    {
+      sentence = "\(message); quote addresses, as in \":25\" and \"[::1]:25\""
     } else {
-      sentence = message
+      let place = begun.line > 0 && begun != position ? " (begun at \(begun))" : ""
+      sentence = message + place + SyntaxProblem.advice(on: message)
     }
+  }
+
+  /// What a person usually did when libyaml says this.
+  private static func advice(on message: String) -> String {
+    if message.hasPrefix("mapping values are not allowed") {
+      return "; quote text that holds \": \", and look at the indentation"
+    }
+    return message.hasPrefix("did not find expected key") ? "; look at the indentation" : ""
   }
 
   private static func character(at position: Position, in text: [UInt8]) -> Character? {
@@ -57,17 +67,19 @@ struct SyntaxProblem {
     return scalars.dropFirst(position.column - 1).first.map(Character.init)
   }
 
-  /// Whether a line holds `]:` and a digit, which is an IPv6 address that YAML takes for a list.
-  private static func hasBareBrackets(in text: [UInt8], from first: Int, to last: Int) -> Bool {
-    // The list that was taken for one ends on the line of the address or the next.
-    guard last > 0 else { return false }
-    let lines = [max(first, last - 1), last].filter { $0 > 0 }.map { Array(line($0, of: text).utf8) }
-    return lines.contains { line in
-      line.indices.dropLast(2).contains { index in
-        line[index] == UInt8(ascii: "]") && line[index + 1] == UInt8(ascii: ":")
-          && (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(line[index + 2])
+  /// Whether a line holds `]:` and a digit outside quotes: an IPv6 address that YAML takes for a
+  /// list.
+  private static func hasBareBrackets(in text: [UInt8], line number: Int) -> Bool {
+    let bytes = Array(line(number, of: text).utf8)
+    var quote: UInt8?
+    for (index, byte) in bytes.enumerated() {
+      if byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "'") {
+        quote = quote == nil ? byte : (quote == byte ? nil : quote)
       }
+      guard quote == nil, byte == UInt8(ascii: "]"), index + 2 < bytes.count else { continue }
+      if bytes[index + 1] == UInt8(ascii: ":"), Scalar.isDigit(bytes[index + 2]) { return true }
     }
+    return false
   }
 
   private static func line(_ number: Int, of text: [UInt8]) -> String {

@@ -36,6 +36,8 @@ package struct Tree: Sendable {
         "the file has \(text.count) bytes; at most \(cyaml_text_max) are read")
       return nil
     }
+    // libyaml would count a byte order mark as the first column.
+    let text = text.starts(with: [0xef, 0xbb, 0xbf]) ? Array(text.dropFirst(3)) : text
     let document = Document(text.span)
     let outcome = document.outcome
     guard outcome.problem == .none else {
@@ -136,7 +138,9 @@ private struct Builder {
     _ raw: YAMLNode, _ index: UInt32, _ document: borrowing Document, _ position: Position
   ) -> String {
     let text = document.text(index, length: raw.text_length)
-    let isControl: (Unicode.Scalar) -> Bool = { $0.value < 0x20 || (0x7f...0x9f).contains($0.value) }
+    let isControl: (Unicode.Scalar) -> Bool = {
+      $0.value < 0x20 || (0x7f...0x9f).contains($0.value)
+    }
     guard let control = text.unicodeScalars.first(where: isControl) else { return text }
     let digits = String(control.value, radix: 16, uppercase: true)
     let padded = String(repeating: "0", count: 4 - digits.count) + digits

@@ -96,7 +96,7 @@ struct cyaml_node cyaml_node(struct cyaml_document document, uint32_t index);
 uint32_t cyaml_text(struct cyaml_document document, uint32_t index,
                     uint8_t *__counted_by(capacity) out __noescape, uint32_t capacity);
 // Copies libyaml's message (ASCII); returns the bytes copied, at most cyaml_message_max.
-uint32_t cyaml_message(struct cyaml_document document, uint8_t *__counted_by(capacity) out __noescape,
-                       uint32_t capacity);
+uint32_t cyaml_message(struct cyaml_document document,
+                       uint8_t *__counted_by(capacity) out __noescape, uint32_t capacity);
 
 #pragma clang assume_nonnull end

@@ -1,0 +1,254 @@
+import Wire
+
+/// Holds the parts of a draft against each other: draft -> snapshot. The snapshot means nothing
+/// when `diagnostics` has errors.
+struct Checks {
+  let draft: Draft
+  var diagnostics: Diagnostics
+  private let backends: [BackendDraft]
+  private let listeners: [ListenerDraft]
+  private let backendIndexes: [String: Int]
+
+  init(_ draft: Draft, _ diagnostics: Diagnostics) {
+    self.draft = draft
+    self.diagnostics = diagnostics
+    backends = draft.backends ?? []
+    listeners = draft.listeners ?? []
+    backendIndexes = Dictionary(
+      backends.enumerated().map { ($0.element.name.value, $0.offset) },
+      uniquingKeysWith: { first, _ in first })
+  }
+
+  mutating func run() {
+    checkPresence()
+    checkBackendNames()
+    checkBinds()
+    for backend in backends {
+      checkSource(of: backend)
+      checkSplice(of: backend)
+      checkServers(of: backend)
+    }
+    for listener in listeners {
+      guard let index = index(ofBackendFor: listener) else { continue }
+      checkHeader(listener, backends[index])
+    }
+  }
+
+  /// The values of the draft; defaults stand for what is not there.
+  var snapshot: Snapshot {
+    let global = Timeouts().overridden(by: draft.timeouts)
+    return Snapshot(
+      workers: draft.workers, events: draft.events, log: draft.log, limits: draft.limits,
+      drainMs: draft.drainMs,
+      listeners: listeners.compactMap { listener in
+        guard let backend = index(ofBackendFor: listener) else { return nil }
+        var made = Listener(
+          name: listener.name.value, binds: listener.binds.flatMap(\.addresses),
+          type: listener.type, backend: backend,
+          timeouts: global.overridden(by: listener.timeouts), congestion: listener.congestion)
+        if let backlog = listener.backlog { made.backlog = backlog }
+        return made
+      },
+      backends: backends.map { backend in
+        var made = Backend(
+          name: backend.name.value, servers: backend.servers.map(\.value),
+          balance: backend.balance, timeouts: backend.timeouts, source: backend.source?.value,
+          congestion: backend.congestion)
+        if let sendProxy = backend.sendProxy { made.sendProxy = sendProxy.value }
+        if let retries = backend.retries { made.retries = retries }
+        if let splice = backend.splice { made.splice = splice.value }
+        return made
+      })
+  }
+
+  private func index(ofBackendFor listener: ListenerDraft) -> Int? {
+    listener.backend.flatMap { backendIndexes[$0.value] }
+  }
+
+  private mutating func checkPresence() {
+    if draft.listeners == nil {
+      diagnostics.error(draft.root, "there are no listeners; nothing could connect")
+    }
+    if draft.backends == nil {
+      diagnostics.error(draft.root, "there are no backends; there is nowhere to connect to")
+    }
+  }
+
+  /// Without any backend the names are not wrong: the backends are missing.
+  private mutating func checkBackendNames() {
+    guard draft.backends != nil, draft.listeners != nil else { return }
+    var used: Set<Int> = []
+    var isComplete = true
+    for listener in listeners {
+      guard let wanted = listener.backend else {
+        isComplete = false
+        continue
+      }
+      if let index = backendIndexes[wanted.value] {
+        used.insert(index)
+        continue
+      }
+      isComplete = false
+      guard !backends.isEmpty else { continue }
+      let names = backends.map(\.name.value)
+      diagnostics.error(
+        wanted.position,
+        "unknown backend \"\(wanted.value)\"" + Checks.hint(for: wanted.value, among: names))
+    }
+    // While a listener's backend is not known, any of them may be the one it means.
+    guard isComplete else { return }
+    for (index, backend) in backends.enumerated() where !used.contains(index) {
+      diagnostics.warn(
+        backend.name.position, "no listener uses backend \"\(backend.name.value)\"")
+    }
+  }
+
+  private static func hint(for text: String, among names: [String]) -> String {
+    if let nearest = Nearest.name(to: text, among: names) {
+      return ", did you mean \"\(nearest)\"?"
+    }
+    let shown = names.prefix(8).joined(separator: ", ")
+    return "; backends are \(shown)" + (names.count > 8 ? ", ..." : "")
+  }
+
+  // MARK: Addresses
+
+  /// One bound address and the listener that has it.
+  private struct Bound {
+    var listener: String
+    var text: Located<String>
+  }
+
+  /// What a wildcard covers: a port in one family.
+  private struct Wildcard: Hashable {
+    var port: UInt16
+    var isIPv6: Bool
+
+    /// The wildcard that would cover `address`; nil for a Unix address.
+    init?(covering address: SocketAddress) {
+      guard let port = address.port else { return nil }
+      self.port = port
+      isIPv6 = if case .ipv6 = address { true } else { false }
+    }
+  }
+
+  private mutating func checkBinds() {
+    var bound: [SocketAddress: Bound] = [:]
+    var wildcards: [Wildcard: Bound] = [:]
+    for listener in listeners {
+      for bind in listener.binds {
+        let new = Bound(listener: listener.name.value, text: bind.text)
+        if let old = bind.addresses.lazy.compactMap({ bound[$0] }).first {
+          diagnostics.error(
+            bind.text.position,
+            "\"\(bind.text.value)\" is already bound by listener \"\(old.listener)\" at "
+              + "\(old.text.position)")
+        }
+        for address in bind.addresses where bound[address] == nil {
+          bound[address] = new
+          guard address.isWildcard, let wildcard = Wildcard(covering: address) else { continue }
+          wildcards[wildcard] = new
+        }
+      }
+    }
+    for listener in listeners {
+      for bind in listener.binds { warnOfWildcard(bind, listener, wildcards) }
+      warnOfLoops(listener, bound, wildcards)
+    }
+  }
+
+  /// Linux lets both listen (SO_REUSEPORT on both) and gives a connection to the more specific
+  /// one; a person may not expect the wildcard to miss it.
+  private mutating func warnOfWildcard(
+    _ bind: BindDraft, _ listener: ListenerDraft, _ wildcards: [Wildcard: Bound]
+  ) {
+    for address in bind.addresses where !address.isWildcard {
+      guard let wildcard = Wildcard(covering: address), let other = wildcards[wildcard] else {
+        continue
+      }
+      let isLater = other.text.position < bind.text.position
+      diagnostics.warn(
+        max(bind.text.position, other.text.position),
+        isLater
+          ? "\(bind.text.value) takes its connections from the wildcard \(other.text.value) of "
+            + "listener \"\(other.listener)\" at \(other.text.position)"
+          : "the wildcard \(other.text.value) gets no connections for \(bind.text.value) of "
+            + "listener \"\(listener.name.value)\" at \(bind.text.position)")
+    }
+  }
+
+  /// A server that is the listener itself would be dialled by each of its own connections.
+  private mutating func warnOfLoops(
+    _ listener: ListenerDraft, _ bound: [SocketAddress: Bound], _ wildcards: [Wildcard: Bound]
+  ) {
+    guard let index = index(ofBackendFor: listener) else { return }
+    for server in backends[index].servers {
+      let address = server.value.address
+      let covering = address.isLoopback ? Wildcard(covering: address) : nil
+      let owner = bound[address] ?? covering.flatMap { wildcards[$0] }
+      guard let owner, owner.listener == listener.name.value else { continue }
+      diagnostics.warn(
+        server.position,
+        "server \(server.value.name) is listener \"\(owner.listener)\" itself (\(owner.text.value) "
+          + "at \(owner.text.position)); its connections would loop")
+    }
+  }
+
+  // MARK: Backends
+
+  private mutating func checkServers(of backend: BackendDraft) {
+    var places: [SocketAddress: Position] = [:]
+    for server in backend.servers {
+      if let first = places[server.value.address] {
+        diagnostics.warn(
+          server.position,
+          "server \(server.value.name) is listed twice, first at \(first); it gets two shares")
+      } else {
+        places[server.value.address] = server.position
+      }
+    }
+  }
+
+  private mutating func checkSource(of backend: BackendDraft) {
+    guard let source = backend.source else { return }
+    let family = Checks.family(of: source.value)
+    // One server shows the mistake; the others only repeat it.
+    guard
+      let other = backend.servers.first(where: { Checks.family(of: $0.value.address) != family })
+    else { return }
+    diagnostics.error(
+      source.position,
+      "source: \(source.value.hostDescription) is \(family), but server \(other.value.name) at "
+        + "\(other.position) is \(Checks.family(of: other.value.address))")
+  }
+
+  private static func family(of address: SocketAddress) -> String {
+    switch address {
+    case .ipv4: "IPv4"
+    case .ipv6: "IPv6"
+    case .unix: "a Unix socket"
+    }
+  }
+
+  private mutating func checkSplice(of backend: BackendDraft) {
+    guard let splice = backend.splice, splice.value == .ring, draft.events == .epoll else { return }
+    diagnostics.error(
+      splice.position,
+      "splice: ring is an io_uring operation, and \"events: epoll\" turns io_uring off; use auto "
+        + "or inline")
+  }
+
+  /// The v1 header has TCP4, TCP6 and UNKNOWN only (proxy-protocol.txt, section 2.1), and UNKNOWN
+  /// would hide the client from a mail server that trusts the header.
+  private mutating func checkHeader(_ listener: ListenerDraft, _ backend: BackendDraft) {
+    guard let sendProxy = backend.sendProxy, sendProxy.value == .v1 else { return }
+    let unix = listener.binds.first { bind in
+      bind.addresses.contains { if case .unix = $0 { true } else { false } }
+    }
+    guard let unix else { return }
+    diagnostics.warn(
+      sendProxy.position,
+      "send-proxy: v1 cannot carry the Unix addresses of listener \"\(listener.name.value)\" "
+        + "(\(unix.text.value) at \(unix.text.position)); use v2")
+  }
+}

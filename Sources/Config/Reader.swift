@@ -1,0 +1,167 @@
+import Wire
+
+/// Reads a tree by the schema: tree -> draft. Reports everything it cannot read and goes on.
+struct Reader {
+  // Bounds on what one process is asked to hold, far above any real configuration. They keep
+  // the checks and the data plane's tables small.
+  static let listenersMax = 1_000
+  static let backendsMax = 4_096
+  static let bindsMax = 64
+  static let serversMax = 1_024
+
+  var diagnostics: Diagnostics
+
+  /// Nil when the file is not even a mapping.
+  mutating func draft(of tree: Tree) -> Draft? {
+    guard let fields = knownFields(of: tree.root, RootKey.allCases, path: "") else { return nil }
+    var draft = Draft(root: tree.root.position)
+    for (key, node) in fields {
+      switch key {
+      case .workers: read(key, node, into: &draft.workers, Reader.workers)
+      case .events:
+        read(key, node, into: &draft.events) { text throws(Unreadable) in
+          try Scalar.choice(
+            text, of: ["auto": .auto, "ring": .ring, "epoll": .epoll], takes: key.takes)
+        }
+      case .log: readLog(node, into: &draft.log)
+      case .limits: readLimits(node, into: &draft.limits)
+      case .timeouts:
+        let drainMs = readTimeouts(node, TimeoutKey.global, "timeouts", &draft.timeouts)
+        if let drainMs { draft.drainMs = drainMs }
+      case .listeners: draft.listeners = listeners(node)
+      case .backends: draft.backends = backends(node)
+      }
+    }
+    return draft
+  }
+
+  // MARK: Sections
+
+  private mutating func readLog(_ node: Tree.Node, into log: inout LogSettings) {
+    for (key, node) in fields(of: node, LogKey.allCases, path: "log") {
+      switch key {
+      case .connections:
+        read(key, node, into: &log.connections) { text throws(Unreadable) in
+          try Scalar.logTarget(text, takes: key.takes)
+        }
+      case .level:
+        read(key, node, into: &log.level) { text throws(Unreadable) in
+          let levels: KeyValuePairs<String, LogLevel> = [
+            "error": .error, "warning": .warning, "info": .info, "debug": .debug,
+          ]
+          return try Scalar.choice(text, of: levels, takes: key.takes)
+        }
+      }
+    }
+  }
+
+  private mutating func readLimits(_ node: Tree.Node, into limits: inout Limits) {
+    for (key, node) in fields(of: node, LimitsKey.allCases, path: "limits") {
+      switch key {
+      // Two descriptors each: the kernel's default fs.nr_open of 2^20 allows half of this.
+      case .maxConnections: readNumber(key, node, 1...1_000_000, into: &limits.maxConnections)
+      }
+    }
+  }
+
+  /// Returns what the mapping says of the drain, which is the process's and no connection's.
+  @discardableResult
+  private mutating func readTimeouts(
+    _ node: Tree.Node, _ keys: [TimeoutKey], _ path: String, _ timeouts: inout TimeoutOverrides
+  ) -> UInt32? {
+    var drainMs: UInt32?
+    for (key, node) in fields(of: node, keys, path: path) {
+      let duration = value(key, node) { text throws(Unreadable) in
+        try Scalar.duration(text, mayBeOff: key.mayBeOff, mayBeZero: key == .drain)
+      }
+      guard let duration else { continue }
+      switch key {
+      case .preface: timeouts.prefaceMs = duration
+      case .connect: timeouts.connectMs = duration
+      case .idle: timeouts.idleMs = duration
+      case .halfClosed: timeouts.halfClosedMs = duration
+      case .maxAge: timeouts.maxAgeMs = duration
+      case .drain: drainMs = duration
+      }
+    }
+    return drainMs
+  }
+
+  private mutating func listeners(_ node: Tree.Node) -> [ListenerDraft] {
+    named(node, "listener", limit: Reader.listenersMax).map { listener($0) }
+  }
+
+  private mutating func listener(_ entry: Tree.Entry) -> ListenerDraft {
+    var draft = ListenerDraft(name: Located(value: entry.key, position: entry.position))
+    let path = "listeners.\(entry.key)"
+    let fields = fields(of: entry.value, ListenerKey.allCases, path: path)
+    for (key, node) in fields {
+      switch key {
+      case .bind:
+        draft.binds = items(key, node, limit: Reader.bindsMax) { text throws(Unreadable) in
+          try Endpoint.binds(text)
+        }.map { BindDraft(text: $0.text, addresses: $0.value) }
+      case .type:
+        read(key, node, into: &draft.type) { text throws(Unreadable) in
+          try Scalar.choice(
+            text, of: ["tcp": .tcp, "server-first": .serverFirst], takes: key.takes)
+        }
+      case .backend: draft.backend = located(key, node) { text throws(Unreadable) in text }
+      case .timeouts:
+        readTimeouts(node, TimeoutKey.listener, "\(path).timeouts", &draft.timeouts)
+      case .congestion: draft.congestion = value(key, node, Scalar.congestion)
+      case .backlog: draft.backlog = number(key, node, 1...65_535)
+      }
+    }
+    require(ListenerKey.bind, in: fields, of: "listener", entry)
+    require(ListenerKey.backend, in: fields, of: "listener", entry)
+    return draft
+  }
+
+  private mutating func backends(_ node: Tree.Node) -> [BackendDraft] {
+    named(node, "backend", limit: Reader.backendsMax).map { backend($0) }
+  }
+
+  private mutating func backend(_ entry: Tree.Entry) -> BackendDraft {
+    var draft = BackendDraft(name: Located(value: entry.key, position: entry.position))
+    let path = "backends.\(entry.key)"
+    let fields = fields(of: entry.value, BackendKey.allCases, path: path)
+    for (key, node) in fields {
+      switch key {
+      case .servers:
+        draft.servers = items(key, node, limit: Reader.serversMax) { text throws(Unreadable) in
+          try Endpoint.server(text)
+        }.map {
+          Located(value: Server(name: $0.text.value, address: $0.value), position: $0.text.position)
+        }
+      case .sendProxy:
+        draft.sendProxy = located(key, node) { text throws(Unreadable) in
+          try Scalar.choice(text, of: ["none": .none, "v1": .v1, "v2": .v2], takes: key.takes)
+        }
+      case .balance:
+        read(key, node, into: &draft.balance) { text throws(Unreadable) in
+          try Scalar.choice(text, of: ["round-robin": .roundRobin], takes: key.takes)
+        }
+      case .retries: draft.retries = number(key, node, 0...100)
+      case .timeouts:
+        readTimeouts(node, TimeoutKey.backend, "\(path).timeouts", &draft.timeouts)
+      case .source: draft.source = located(key, node, Endpoint.source)
+      case .splice:
+        draft.splice = located(key, node) { text throws(Unreadable) in
+          let choices: KeyValuePairs<String, SpliceChoice> = [
+            "auto": .auto, "inline": .inline, "ring": .ring, "off": .off,
+          ]
+          return try Scalar.choice(text, of: choices, takes: key.takes)
+        }
+      case .congestion: draft.congestion = value(key, node, Scalar.congestion)
+      }
+    }
+    require(BackendKey.servers, in: fields, of: "backend", entry)
+    return draft
+  }
+
+  /// 1024 is what the affinity mask of glibc, cpu_set_t, holds. CPU_SET(3)
+  private static func workers(_ text: String) throws(Unreadable) -> WorkerCount {
+    text == "auto" ? .auto : .count(try Scalar.number(text, in: 1...1024))
+  }
+}
