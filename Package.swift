@@ -89,7 +89,8 @@ let package = Package(
       dependencies: ["CSluice", "DataPlane", "Routing", "System", "Wire", "TestSupport"],
       swiftSettings: testSettings, linkerSettings: linkSanitizer),
     .testTarget(
-      name: "ControlTests", dependencies: ["Control", "Config", "Routing", "System", "Wire"],
+      name: "ControlTests",
+      dependencies: ["Control", "Config", "DataPlane", "Routing", "System", "Wire"],
       swiftSettings: testSettings, linkerSettings: linkSanitizer),
     .testTarget(
       name: "ScenarioTests", dependencies: ["sluice", "TestSupport", "System", "Wire"],

@@ -1,0 +1,28 @@
+internal import System
+
+/// One line to the operator on standard error, `sluice: …`. For facts that are rare: the start,
+/// the end, and what went wrong; never one per connection.
+package enum Notice {
+  package static func write(_ text: String) {
+    var line = Array("sluice: ".utf8)
+    // One notice is one line, whatever an error's text holds.
+    line.append(contentsOf: text.utf8.map { $0 == UInt8(ascii: "\n") ? UInt8(ascii: " ") : $0 })
+    line.append(UInt8(ascii: "\n"))
+    StandardStream.error.write(line)
+  }
+}
+
+/// The descriptors that every process is given. Errors in writing to them have nowhere to go.
+package enum StandardStream: Int32 {
+  case output = 1
+  case error = 2
+
+  package func write(_ bytes: [UInt8]) {
+    guard let copy = try? Descriptor.duplicate(of: rawValue) else { return }
+    try? copy.writeAll(bytes.span)
+  }
+
+  package func write(_ text: String) {
+    write(Array(text.utf8))
+  }
+}

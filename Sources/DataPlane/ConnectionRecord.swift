@@ -1,0 +1,69 @@
+package import System
+package import Wire
+
+/// What is known of a connection when it is over: one line of the connection log.
+///
+/// Times are microseconds, counts are bytes. Names are those of the snapshot that routed it.
+package struct ConnectionRecord: Sendable, Equatable {
+  /// When it ended, in milliseconds since 1970 UTC; `durationUs` leads back to its start.
+  package var endedWallMs: UInt64
+  package var id: UniqueID
+  package var listener: String
+  package var client: SocketAddress
+  /// The address the client reached; nil when the connection was gone before it could be asked.
+  package var local: SocketAddress?
+  /// Nil while no backend was chosen.
+  package var backend: String?
+  /// The last server that was dialled, as the configuration writes it.
+  package var server: String?
+  /// Dials begun.
+  package var tries: UInt32 = 0
+  /// Client to upstream, without the PROXY header.
+  package var bytesUp: UInt64 = 0
+  package var bytesDown: UInt64 = 0
+  /// The part of `bytesUp` that was never copied to user space.
+  package var splicedUp: UInt64 = 0
+  package var splicedDown: UInt64 = 0
+  /// Of the dial that worked; nil when none did.
+  package var connectUs: UInt64?
+  /// From accept to the server's first byte; nil when none came.
+  package var firstByteUs: UInt64?
+  package var durationUs: UInt64 = 0
+  /// Between the two FINs.
+  package var halfClosedUs: UInt64 = 0
+  /// Who ended it first, and how.
+  package var end: ConnectionEnd
+  /// Why we turned it away, `dial.refused` for one; nil when we did not.
+  package var reason: String?
+
+  package init(
+    endedWallMs: UInt64, id: UniqueID, listener: String, client: SocketAddress,
+    local: SocketAddress? = nil, end: ConnectionEnd
+  ) {
+    self.endedWallMs = endedWallMs
+    self.id = id
+    self.listener = listener
+    self.client = client
+    self.local = local
+    self.end = end
+  }
+}
+
+/// Who ended a connection first, and how. The raw values are the words of logs and metrics.
+package enum ConnectionEnd: String, Sendable, CaseIterable {
+  case clientFIN = "client.fin"
+  case clientReset = "client.rst"
+  case clientError = "client.error"
+  case upstreamFIN = "upstream.fin"
+  case upstreamReset = "upstream.rst"
+  case upstreamError = "upstream.error"
+  case prefaceDeadline = "deadline.preface"
+  case connectDeadline = "deadline.connect"
+  case idleDeadline = "deadline.idle"
+  case halfClosedDeadline = "deadline.half-closed"
+  case maxAgeDeadline = "deadline.max-age"
+  case drainDeadline = "deadline.drain"
+  case killed = "admin.kill"
+  /// We turned it away; the record's `reason` says why.
+  case rejected = "rejected"
+}
