@@ -72,8 +72,10 @@ let package = Package(
       ],
       swiftSettings: swiftSettings, linkerSettings: linkSanitizer),
     // Tests
+    .target(name: "TestLaunch", path: "Tests/TestSupport/Launch", cSettings: cSettings),
     .target(
-      name: "TestSupport", dependencies: ["System", "Wire"], path: "Tests/TestSupport",
+      name: "TestSupport", dependencies: ["TestLaunch", "System", "Wire"],
+      path: "Tests/TestSupport", exclude: ["Launch"],
       swiftSettings: testSettings),
     .testTarget(
       name: "WireTests", dependencies: ["Wire"], swiftSettings: testSettings,

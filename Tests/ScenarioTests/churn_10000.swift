@@ -1,0 +1,58 @@
+import TestSupport
+import Testing
+
+// 10,000 short connections, one after the other and a few at once: connect, ask, answer, close.
+// Afterwards the daemon has as many descriptors and as much memory as before, and 10,000 lines of log.
+
+@Test("10,000 short connections", .serialized, arguments: Engine.eventSources)
+func churn10000(engine: Engine) throws {
+  let server = try ListeningSocket()
+  var setup = Setup(engine, servers: [server.endpoint])
+  setup.listener = "type: server-first"
+  try withSluice(setup) { sluice in
+    let baseline = sluice.facts.descriptorCount
+    // Pools and the log's buffer reach their size in the first thousand.
+    try churn(1000, sluice, server)
+    _ = try sluice.records(1000)
+    try wait(for: "the descriptors to be closed") { sluice.facts.descriptorCount <= baseline }
+    let memory = sluice.facts.privateMemory
+
+    try churn(10_000, sluice, server)
+    try wait(for: "the descriptors to be closed") { sluice.facts.descriptorCount <= baseline }
+    let growth = sluice.facts.privateMemory - memory
+    print("churn_10000, \(engine): memory grew by \(growth) bytes")
+    if !SluiceBinary.isSanitized {
+      // 256 KiB is 26 bytes per connection: less than any leak of an object would be.
+      #expect(growth <= 256 << 10)
+    }
+    let records = try sluice.records(11_000)
+    #expect(records.allSatisfy { $0.bytesUp == 5 && $0.bytesDown == 6 && $0.reason == nil })
+    #expect(Set(records.map(\.id)).count == 11_000)
+  }
+}
+
+private func churn(_ count: Int, _ sluice: SluiceProcess, _ server: ListeningSocket) throws {
+  let lanes = 4
+  let backend = Job("backend") {
+    for _ in 0..<count {
+      let upstream = try server.accept()
+      _ = try upstream.readExactly(5)
+      try upstream.write("answer")
+      upstream.close()
+    }
+  }
+  let clients = (0..<lanes).map { _ in
+    Job("client") {
+      for _ in 0..<count / lanes {
+        let client = try sluice.connect()
+        try client.write("query")
+        let answer = try client.readToEnd()
+        guard answer.bytes == Array("answer".utf8), answer.ending == .fin else {
+          throw TestFailure("answered with \(answer)")
+        }
+      }
+    }
+  }
+  for client in clients { try client.value(until: Deadline(inMs: 120_000)) }
+  try backend.value()
+}

@@ -1,0 +1,95 @@
+import Glibc
+import TestSupport
+import Testing
+
+// The daemon is asked to stop (SIGTERM) while people are connected. It takes no new connections, lets
+// those it has go on until they end or the drain deadline comes, and then exits. A second SIGTERM
+// means now.
+
+@Test("drain with live connections", arguments: Engine.eventSources)
+func drainWithLiveConnections(engine: Engine) throws {
+  let server = try ListeningSocket()
+  var setup = Setup(engine, servers: [server.endpoint])
+  setup.listener = "type: server-first"
+  setup.timeouts = "drain: 30s"
+  let sluice = try SluiceProcess(setup)
+  let client = try sluice.connect()
+  let upstream = try server.accept()
+  sluice.child.signal(SIGTERM)
+  try wait(for: "the listener to be closed") {
+    do {
+      // One accepted just before the signal took effect is served; it is not what we ask about.
+      try sluice.connect().reset()
+      return false
+    } catch is StreamSocket.ConnectFailure { return true }
+  }
+  let pattern = Pattern(seed: 71)
+  let writer = Job("client") {
+    try client.send(pattern, count: 1_000_000)
+    client.finish()
+  }
+  #expect(try upstream.expect(pattern).count == 1_000_000)
+  try writer.value()
+  try upstream.write("done")
+  pause(ms: 300)
+  #expect(sluice.child.poll() == nil)
+  upstream.close()
+  #expect(try client.readToEnd().bytes == Array("done".utf8))
+  // Long before the deadline, since nobody is left.
+  try sluice.expectExit(.code(0), until: Deadline(inMs: 5000))
+  let record = try #require(try sluice.records.first { $0.bytesUp == 1_000_000 })
+  #expect(record.end == "client.fin")
+}
+
+@Test("drain deadline", arguments: Engine.eventSources)
+func drainDeadline(engine: Engine) throws {
+  let server = try ListeningSocket()
+  var setup = Setup(engine, servers: [server.endpoint])
+  setup.listener = "type: server-first"
+  setup.timeouts = "drain: 600ms"
+  let sluice = try SluiceProcess(setup)
+  let client = try sluice.connect()
+  let upstream = try server.accept()
+  let (_, ms) = try timed {
+    sluice.child.signal(SIGTERM)
+    _ = try client.readToEnd()
+    _ = try upstream.readToEnd()
+    try sluice.expectExit(.code(0))
+  }
+  #expect(ms > 400 && ms < 5000, "ended after \(ms) ms")
+  #expect(try sluice.record().end == "deadline.drain")
+}
+
+@Test("second SIGTERM", arguments: Engine.eventSources)
+func secondTerminate(engine: Engine) throws {
+  let server = try ListeningSocket()
+  var setup = Setup(engine, servers: [server.endpoint])
+  setup.listener = "type: server-first"
+  setup.timeouts = "drain: 30s"
+  let sluice = try SluiceProcess(setup)
+  let client = try sluice.connect()
+  let upstream = try server.accept()
+  sluice.child.signal(SIGTERM)
+  pause(ms: 300)
+  #expect(sluice.child.poll() == nil)
+  let (exit, ms) = try timed {
+    sluice.child.signal(SIGTERM)
+    return try sluice.child.waitForExit()
+  }
+  #expect(ms < 2000)
+  if case .signal(let number) = exit { Issue.record("ended by signal \(number)") }
+  _ = try client.readToEnd()
+  _ = try upstream.readToEnd()
+}
+
+// SIGINT, as from a terminal, is the same as SIGTERM; with nobody connected the end is at once.
+@Test("SIGINT without connections")
+func interruptWhenIdle() throws {
+  let setup = Setup(Engine.eventSources[0], servers: [.loopback(ReservedPort.take())])
+  let sluice = try SluiceProcess(setup)
+  let (_, ms) = try timed {
+    sluice.child.signal(SIGINT)
+    try sluice.expectExit(.code(0))
+  }
+  #expect(ms < 2000)
+}
