@@ -1,1 +1,574 @@
-#include "sluice.h"
+// The life of a connection. Read this file first.
+//
+//              accept                    answer: hold, park
+//   FREE ────────────────▶ ASKING ───────────────────────────▶ HOLDING
+//    ▲                      │  ▲ ▲                              │   │
+//    │              route   │  │ └──── dial failed (redial) ─┐  │   │ route
+//    │                      ▼  │                             │  │   ▼
+//    │                    DIALLING ◀─────────────────────────┼──┘
+//    │                      │                                │
+//    │            connected │                                │
+//    │                      ▼            a side was reset    │
+//    │                     OPEN ───────────────────────▶ DELIVERING
+//    │                      │                                │
+//    │     both FINs passed │      reject, from ASKING,      │ delivered, or stalled
+//    │     on, or a         │      HOLDING and OPEN:         │
+//    │     deadline         │      FAREWELL                  │
+//    │                      ▼          │                     ▼
+//    └── CLOSED ◀──────── CLOSING ◀────┴─────────────────────┘
+//         event read       every operation has left the kernel
+//
+// state       what holds                                     who moves it on
+// ASKING      an event is due or in the caller's hands;      sluice_worker_answer, _reject
+//             no upstream (a failed dial is being joined)
+// HOLDING     no upstream; the client's bytes are read up    preface_read asks, answer moves
+//             to a cap and kept
+// DIALLING    a connect is under way; the client is watched  dial_check, dial_failed
+//             but not read
+// OPEN        both sides stand; each half holds, relays or   open_run
+//             discards by itself
+// DELIVERING  one side was reset; what it sent before still  delivering_run
+//             goes to the survivor, then the survivor is reset
+// FAREWELL    a reply is on its way to a rejected client;    farewell_run
+//             its bytes are read and dropped so that no
+//             reset destroys the reply
+// CLOSING     decided; watches and splices are leaving the   connection_gave
+//             kernel (terminate, join)
+// CLOSED      descriptors are closed; the closed event is    sluice_worker_turn, the next one
+//             due or being read
+//
+// Only connection_move writes `state`. `in_kernel` has a bit for every operation that the kernel
+// may still act on, set by connection_took and cleared by connection_gave; descriptors are closed
+// and the slot is freed only at zero. Nothing runs inside a reaper: events set flags and queue the
+// connection, and connection_run does what the state asks for.
+#include "internal.h"
+
+#include <netinet/in.h>
+
+static const uint16_t moves[] = {
+    [STATE_FREE] = 1u << STATE_ASKING,
+    [STATE_ASKING] = 1u << STATE_HOLDING | 1u << STATE_DIALLING | 1u << STATE_FAREWELL |
+                     1u << STATE_CLOSING,
+    [STATE_HOLDING] = 1u << STATE_DIALLING | 1u << STATE_FAREWELL | 1u << STATE_CLOSING,
+    [STATE_DIALLING] = 1u << STATE_OPEN | 1u << STATE_ASKING | 1u << STATE_CLOSING,
+    [STATE_OPEN] = 1u << STATE_DELIVERING | 1u << STATE_FAREWELL | 1u << STATE_CLOSING,
+    [STATE_DELIVERING] = 1u << STATE_CLOSING,
+    [STATE_FAREWELL] = 1u << STATE_CLOSING,
+    [STATE_CLOSING] = 1u << STATE_CLOSED,
+    [STATE_CLOSED] = 1u << STATE_FREE,
+};
+
+static void deadline_file(struct sluice_worker *w, struct connection *c);
+static void open_run(struct sluice_worker *w, struct connection *c);
+static void delivering_run(struct sluice_worker *w, struct connection *c);
+static void farewell_run(struct sluice_worker *w, struct connection *c);
+
+void connection_move(struct sluice_worker *w, struct connection *c, enum state to) {
+  INVARIANT(moves[c->state] & 1u << to);
+  c->state = to;
+  deadline_file(w, c);
+}
+
+void connection_took(struct connection *c, enum in_kernel bit) {
+  INVARIANT(!(c->in_kernel & bit));
+  c->in_kernel |= (uint8_t)bit;
+}
+
+void connection_gave(struct sluice_worker *w, struct connection *c, enum in_kernel bit) {
+  INVARIANT(c->in_kernel & bit);
+  c->in_kernel &= (uint8_t)~bit;
+  worker_queue(w, c);
+}
+
+// Keeps the first four ends.
+void connection_end(struct connection *c, enum sluice_end end) {
+  if (c->ends_count == 4) return;
+  c->summary.ends |= (uint32_t)end << (8 * c->ends_count++);
+}
+
+// ---- born --------------------------------------------------------------------------------------
+
+static void side_reset(struct side *side, int descriptor) {
+  *side = (struct side){.descriptor = descriptor, .plain = true};
+}
+
+static void half_reset(struct half *half) {
+  *half = (struct half){.mode = sluice_mode_keep, .limit = NO_LIMIT};
+}
+
+void connection_accepted(struct sluice_worker *w, struct listener *listener, int descriptor) {
+  struct connection *c = worker_take_slot(w);
+  INVARIANT(c);
+  uint32_t generation = c->generation + 1;
+  bool queued = c->queued;
+  memset(c, 0, sizeof *c);
+  c->generation = generation;
+  c->queued = queued;
+  c->listener = listener->tag;
+  c->wheel_slot = 0xffff;
+  c->next = NO_SLOT;
+  side_reset(&c->sides[0], descriptor);
+  side_reset(&c->sides[1], -1);
+  half_reset(&c->halves[0]);
+  half_reset(&c->halves[1]);
+  memset(w->records[worker_slot(w, c)], 0, RECORD_BYTES);
+  c->summary.accepted_ns = w->now_ns;
+  c->active_ms = w->now_ms;
+  c->halves[0].ask = true;
+  w->interactive_ns = w->now_ns;
+  connection_move(w, c, STATE_ASKING);
+  worker_queue(w, c);
+}
+
+// ---- asked and answered ------------------------------------------------------------------------
+
+static void asking_run(struct sluice_worker *w, struct connection *c) {
+  if (c->redial) {
+    struct side *upstream = &c->sides[sluice_side_upstream];
+    if (c->in_kernel & KERNEL_WATCH_UPSTREAM) return;  // connection_gave queues it again
+    if (upstream->descriptor >= 0) {
+      sys_close(upstream->descriptor);
+      side_reset(upstream, -1);
+    }
+    struct sluice_event *event = worker_event(w, c, sluice_event_kind_redial);
+    if (!event) {
+      worker_queue(w, c);
+      return;
+    }
+    c->redial = false;
+    event->error = c->summary.error;
+  } else if (c->halves[0].ask && !preface_ask(w, c, 0)) {
+    worker_queue(w, c);
+  }
+}
+
+static void half_answer(struct half *half, const struct sluice_half_answer *answer) {
+  if (answer->mode == sluice_mode_keep) return;
+  half->mode = answer->mode;
+  half->limit = answer->limit;
+  half->ask = false;
+  if (answer->limit == 0)
+    half->limit = answer->mode == sluice_mode_relay ? NO_LIMIT : BUFFER_BYTES;
+}
+
+static bool connection_answerable(const struct connection *c) {
+  return c && (c->state == STATE_ASKING || c->state == STATE_HOLDING || c->state == STATE_OPEN);
+}
+
+enum sluice_result sluice_worker_answer(struct sluice_worker *w, struct sluice_id id,
+                                        const struct sluice_answer *answer) {
+  struct connection *c = worker_find(w, id.slot, id.generation);
+  if (!connection_answerable(c) || c->redial) return sluice_result_stale;
+  struct half *asked = &c->halves[answer->side];
+  enum sluice_result result = buffer_append(w, &c->halves[1].rest, answer->send_client.start,
+                                            answer->send_client.length);
+  if (result != sluice_result_done) return result;
+  if (answer->route) {
+    if (c->sides[1].descriptor >= 0) return sluice_result_stale;
+    result = dial_start(w, c, answer->route);
+    if (result != sluice_result_done && result != sluice_result_not_dialled) return result;
+  }
+  if (result == sluice_result_done) {
+    enum sluice_result sent = buffer_append(
+        w, &c->halves[0].rest, answer->send_upstream.start, answer->send_upstream.length);
+    if (sent != sluice_result_done) return sent;
+  }
+  if (asked->held) {
+    uint32_t held = buffer_length(asked->held);
+    asked->held->start += answer->consumed < held ? answer->consumed : held;
+    if (buffer_length(asked->held) == 0) buffer_give(w, &asked->held);
+  }
+  half_answer(&c->halves[0], &answer->up);
+  half_answer(&c->halves[1], &answer->down);
+  c->parked = answer->park;
+  bool holds = c->halves[0].mode == sluice_mode_hold || c->halves[1].mode == sluice_mode_hold;
+  if (answer->hold_ms > 0) c->hold_until_ms = w->now_ms + answer->hold_ms;
+  if (!holds && !c->parked) c->hold_until_ms = 0;
+  if (c->state == STATE_ASKING && !c->redial) connection_move(w, c, STATE_HOLDING);
+  if (c->state == STATE_HOLDING && c->hold_until_ms == 0) {
+    // Without an upstream and without a deadline it would wait for ever.
+    connection_end(c, sluice_end_deadline_preface);
+    connection_close(w, c, false);
+    return result;
+  }
+  if (!(c->in_kernel & KERNEL_WATCH_CLIENT)) w->source->watch(w, c, sluice_side_client);
+  deadline_file(w, c);
+  worker_queue(w, c);
+  return result;
+}
+
+enum sluice_result sluice_worker_fact(struct sluice_worker *w, struct sluice_id id) {
+  struct connection *c = worker_find(w, id.slot, id.generation);
+  if (!connection_answerable(c) || !c->parked) return sluice_result_stale;
+  c->parked = false;
+  c->halves[0].ask = true;
+  worker_queue(w, c);
+  return sluice_result_done;
+}
+
+static void drop_half(struct sluice_worker *w, struct connection *c, int i) {
+  struct half *half = &c->halves[i];
+  buffer_give(w, &half->held);
+  buffer_give(w, &half->rest);
+  if (half->pipe && !(c->in_kernel & (KERNEL_SPLICE_UP << i))) {
+    pipe_give(w, half->pipe, half->piped == 0);
+    half->pipe = NULL;
+    half->piped = 0;
+  }
+  half->ask = false;
+  half->eof = half->shut = true;
+}
+
+enum sluice_result sluice_worker_reject(struct sluice_worker *w, struct sluice_id id,
+                                        struct sluice_bytes reply, uint32_t reason) {
+  struct connection *c = worker_find(w, id.slot, id.generation);
+  if (!connection_answerable(c)) return sluice_result_stale;
+  connection_end(c, sluice_end_rejected);
+  c->summary.reason = reason;
+  c->redial = false;
+  struct half *down = &c->halves[1];
+  enum sluice_result kept = buffer_append(w, &down->rest, reply.start, reply.length);
+  if (kept != sluice_result_done || buffer_length(down->rest) == 0) {
+    connection_close(w, c, false);
+    return sluice_result_done;
+  }
+  drop_half(w, c, 0);
+  c->halves[0].mode = sluice_mode_discard;
+  c->halves[0].eof = c->halves[0].shut = false;
+  buffer_give(w, &down->held);
+  down->mode = sluice_mode_relay;
+  down->eof = true;
+  down->ask = false;
+  c->until_ms = w->now_ms + FAREWELL_MS;
+  connection_move(w, c, STATE_FAREWELL);
+  if (!(c->in_kernel & KERNEL_WATCH_CLIENT)) w->source->watch(w, c, sluice_side_client);
+  worker_queue(w, c);
+  return sluice_result_done;
+}
+
+enum sluice_result sluice_worker_kill(struct sluice_worker *w, struct sluice_id id,
+                                      enum sluice_end end) {
+  struct connection *c = worker_find(w, id.slot, id.generation);
+  if (!c || c->state == STATE_CLOSING || c->state == STATE_CLOSED) return sluice_result_stale;
+  connection_end(c, end);
+  c->redial = false;
+  connection_close(w, c, false);
+  return sluice_result_done;
+}
+
+// ---- run ---------------------------------------------------------------------------------------
+
+void connection_run(struct sluice_worker *w, struct connection *c) {
+  switch (c->state) {
+    case STATE_FREE:
+      return;
+    case STATE_ASKING:
+      asking_run(w, c);
+      return;
+    case STATE_HOLDING:
+    case STATE_OPEN:
+      open_run(w, c);
+      return;
+    case STATE_DIALLING:
+      dial_check(w, c);
+      if (c->state == STATE_OPEN) open_run(w, c);
+      return;
+    case STATE_DELIVERING:
+      delivering_run(w, c);
+      return;
+    case STATE_FAREWELL:
+      farewell_run(w, c);
+      return;
+    case STATE_CLOSING:
+      if (c->in_kernel == 0) connection_retire(w, c);
+      return;
+    case STATE_CLOSED:
+      connection_retire(w, c);
+      return;
+  }
+}
+
+static bool half_closed(const struct connection *c) {
+  return c->halves[0].eof || c->halves[1].eof;
+}
+
+static void open_run(struct sluice_worker *w, struct connection *c) {
+  bool was_half_closed = half_closed(c);
+  enum state was = c->state;
+  bool again = false;
+  for (int i = 0; i < 2; i++) {
+    if (c->sides[i].descriptor >= 0 && c->halves[i].mode == sluice_mode_hold && !c->parked)
+      preface_read(w, c, i);
+    if (c->state == was && relay_half_pump(w, c, i) == PUMP_AGAIN) again = true;
+    if (c->state != was) {
+      worker_queue(w, c);
+      return;
+    }
+  }
+  for (int i = 0; i < 2; i++)
+    if (c->halves[i].ask && !c->parked && !preface_ask(w, c, i)) again = true;
+  if (c->halves[0].shut && c->halves[1].shut) {
+    if (c->first_fin_ns) c->summary.half_closed_us = (w->now_ns - c->first_fin_ns) / 1000;
+    connection_close(w, c, false);
+    return;
+  }
+  if (half_closed(c) && !was_half_closed) deadline_file(w, c);
+  if (again) worker_queue(w, c);
+}
+
+// A side was reset, timed out in the kernel, or refused bytes. What it sent before that is still
+// delivered; what was meant for it is dropped.
+void connection_broken(struct sluice_worker *w, struct connection *c, enum sluice_side side,
+                       int number) {
+  bool reset = number == ECONNRESET || number == EPIPE;
+  if (side == sluice_side_client) {
+    connection_end(c, reset ? sluice_end_client_reset : sluice_end_client_error);
+  } else {
+    connection_end(c, reset ? sluice_end_upstream_reset : sluice_end_upstream_error);
+  }
+  if (!reset) c->summary.error = number;
+  c->sides[side].reset = true;
+  c->sides[side].readable = true;
+  enum sluice_side survivor = (enum sluice_side)(1 - side);
+  struct half *last = &c->halves[side];
+  bool nobody = c->sides[survivor].descriptor < 0 || c->sides[survivor].reset;
+  bool undecided = last->mode != sluice_mode_relay && buffer_length(last->rest) == 0;
+  if (c->state != STATE_OPEN || nobody || undecided) {
+    connection_close(w, c, c->state == STATE_OPEN || c->state == STATE_DELIVERING);
+    return;
+  }
+  drop_half(w, c, survivor);
+  last->shut = false;
+  c->survivor = survivor;
+  c->stalled_bytes = -1;
+  c->active_ms = w->now_ms;
+  connection_move(w, c, STATE_DELIVERING);
+  worker_queue(w, c);
+}
+
+// First our own buffers and pipe, then the kernel's send queue; only then the reset. When the
+// queue does not move for STALL_MS the connection is closed with a FIN instead, which the kernel
+// sends after the bytes: a reset must never destroy data that was accepted.
+static void delivering_run(struct sluice_worker *w, struct connection *c) {
+  int last = 1 - (int)c->survivor;
+  struct half *half = &c->halves[last];
+  if (relay_half_pump(w, c, last) == PUMP_AGAIN) worker_queue(w, c);
+  if (c->state != STATE_DELIVERING) return;
+  if (!half->eof || !relay_half_empty(half) || (c->in_kernel & (KERNEL_SPLICE_UP << last))) return;
+  struct side *survivor = &c->sides[c->survivor];
+  int unsent = survivor->local ? 0 : sys_unsent(survivor->descriptor);
+  if (unsent <= 0) {
+    connection_close(w, c, true);
+    return;
+  }
+  if (unsent != c->stalled_bytes) {
+    c->stalled_bytes = unsent;
+    c->until_ms = w->now_ms + STALL_MS;
+  } else if (w->now_ms >= c->until_ms) {
+    connection_close(w, c, false);
+    return;
+  }
+  deadline_set(w, c, w->now_ms + 1);
+}
+
+static void farewell_run(struct sluice_worker *w, struct connection *c) {
+  if (relay_half_pump(w, c, 1) == PUMP_CLOSED) return;
+  struct half *up = &c->halves[0];
+  struct side *client = &c->sides[0];
+  for (int round = 0; client->readable && !up->eof && round < PUMP_ROUNDS; round++) {
+    ssize_t n = sys_recv(client->descriptor, w->scratch, BUFFER_BYTES);
+    if (n < 0 && errno == EAGAIN) client->readable = false;
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) up->eof = true;
+  }
+  if (up->eof && c->halves[1].shut) {
+    connection_close(w, c, false);
+  } else if (client->readable && !up->eof) {
+    worker_queue(w, c);
+  }
+}
+
+// ---- deadlines ---------------------------------------------------------------------------------
+
+static uint64_t earlier(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
+// When an open or holding connection must be looked at, and which deadline that is.
+static uint64_t open_deadline(const struct connection *c, enum sluice_end *why) {
+  uint64_t at = UINT64_MAX;
+  *why = sluice_end_none;
+  uint32_t quiet_ms = half_closed(c) && c->half_closed_ms ? c->half_closed_ms : c->idle_ms;
+  if (quiet_ms && c->state == STATE_OPEN) {
+    at = c->active_ms + quiet_ms;
+    *why = half_closed(c) ? sluice_end_deadline_half_closed : sluice_end_deadline_idle;
+  }
+  uint64_t oldest = c->summary.accepted_ns / 1000000 + c->max_age_ms;
+  if (c->max_age_ms && oldest < at) {
+    at = oldest;
+    *why = sluice_end_deadline_max_age;
+  }
+  if (c->hold_until_ms && c->hold_until_ms < at) {
+    at = c->hold_until_ms;
+    *why = sluice_end_deadline_preface;
+  }
+  return at;
+}
+
+static void deadline_file(struct sluice_worker *w, struct connection *c) {
+  enum sluice_end why;
+  uint64_t at = UINT64_MAX;
+  switch (c->state) {
+    case STATE_FREE:
+    case STATE_CLOSING:
+    case STATE_CLOSED:
+      deadline_clear(w, c);
+      return;
+    case STATE_ASKING:
+    case STATE_HOLDING:
+      at = open_deadline(c, &why);
+      break;
+    case STATE_OPEN:
+      at = open_deadline(c, &why);
+      if (!c->tuned) at = earlier(at, w->now_ms + TUNE_AFTER_MS);
+      break;
+    case STATE_DIALLING:
+    case STATE_FAREWELL:
+      if (c->until_ms) at = c->until_ms;
+      break;
+    case STATE_DELIVERING:
+      at = c->active_ms + (c->half_closed_ms ? c->half_closed_ms : STALL_MS);
+      break;
+  }
+  if (at == UINT64_MAX) {
+    deadline_clear(w, c);
+  } else {
+    deadline_set(w, c, at);
+  }
+}
+
+// The hold's time is over: one last ask, and without a decision the end.
+static void hold_due(struct sluice_worker *w, struct connection *c) {
+  c->hold_until_ms = 0;
+  c->parked = false;
+  bool asked = false;
+  for (int i = 0; i < 2; i++) {
+    if (c->halves[i].mode != sluice_mode_hold) continue;
+    c->halves[i].final = sluice_final_timed_out;
+    c->halves[i].ask = asked = true;
+  }
+  if (!asked) c->halves[0].ask = true;
+  deadline_file(w, c);
+  worker_queue(w, c);
+}
+
+static void open_due(struct sluice_worker *w, struct connection *c) {
+  enum sluice_end why;
+  uint64_t at = open_deadline(c, &why);
+  if (at > w->now_ms) {
+    if (c->state == STATE_OPEN && !c->tuned) dial_tune(c);
+    deadline_file(w, c);
+  } else if (why == sluice_end_deadline_preface) {
+    hold_due(w, c);
+  } else {
+    connection_end(c, why);
+    connection_close(w, c, false);
+  }
+}
+
+// Called by the wheel. Nothing here may assume that the deadline has really passed.
+void connection_due(struct sluice_worker *w, struct connection *c) {
+  switch (c->state) {
+    case STATE_FREE:
+    case STATE_CLOSING:
+    case STATE_CLOSED:
+      return;
+    case STATE_ASKING:
+    case STATE_HOLDING:
+    case STATE_OPEN:
+      open_due(w, c);
+      return;
+    case STATE_DIALLING:
+      if (c->until_ms > w->now_ms) {
+        deadline_file(w, c);
+      } else {
+        dial_failed(w, c, ETIMEDOUT);
+      }
+      return;
+    case STATE_DELIVERING:
+      if (relay_half_empty(&c->halves[1 - (int)c->survivor])) {
+        worker_queue(w, c);
+        return;
+      }
+      if (c->active_ms + (c->half_closed_ms ? c->half_closed_ms : STALL_MS) > w->now_ms) {
+        deadline_file(w, c);
+      } else {
+        connection_end(c, sluice_end_deadline_half_closed);
+        connection_close(w, c, true);
+      }
+      return;
+    case STATE_FAREWELL:
+      if (c->until_ms > w->now_ms) {
+        deadline_file(w, c);
+      } else {
+        connection_close(w, c, false);
+      }
+      return;
+  }
+}
+
+// ---- over --------------------------------------------------------------------------------------
+
+// Terminate: the kernel is asked to let go of both sockets. What it still holds then joins by
+// connection_gave. `reset`: the survivor shall see a reset, not a FIN.
+void connection_close(struct sluice_worker *w, struct connection *c, bool reset) {
+  c->linger = reset;
+  connection_move(w, c, STATE_CLOSING);
+  if (c->in_kernel & KERNEL_WATCH_CLIENT) w->source->forget(w, c, sluice_side_client);
+  if (c->in_kernel & KERNEL_WATCH_UPSTREAM) w->source->forget(w, c, sluice_side_upstream);
+  worker_queue(w, c);
+}
+
+static void side_close(struct side *side, bool reset) {
+  if (side->descriptor < 0) return;
+  if (reset && !side->local && !side->reset) {
+    const struct {
+      int on;
+      int seconds;
+    } linger = {1, 0};  // struct linger, socket(7)
+    (void)sys_set_option(side->descriptor, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+  }
+  sys_close(side->descriptor);
+  side->descriptor = -1;
+}
+
+static void connection_sum_up(struct sluice_worker *w, struct connection *c) {
+  struct sluice_summary *summary = &c->summary;
+  summary->bytes_up = c->halves[0].bytes;
+  summary->bytes_down = c->halves[1].bytes;
+  summary->spliced_up = c->halves[0].spliced;
+  summary->spliced_down = c->halves[1].spliced;
+  summary->duration_us = (w->now_ns - summary->accepted_ns) / 1000;
+  if (c->first_fin_ns && summary->half_closed_us == 0)
+    summary->half_closed_us = (w->now_ns - c->first_fin_ns) / 1000;
+  w->stats.closed++;
+  w->stats.bytes_up += summary->bytes_up;
+  w->stats.bytes_down += summary->bytes_down;
+  w->stats.bytes_spliced += summary->spliced_up + summary->spliced_down;
+}
+
+// Joined: descriptors are closed, buffers and pipes go back, and the closed event is put.
+void connection_retire(struct sluice_worker *w, struct connection *c) {
+  if (c->state == STATE_CLOSING) {
+    connection_tidy_buffers(w, c);
+    side_close(&c->sides[0], c->linger);
+    side_close(&c->sides[1], c->linger);
+    connection_sum_up(w, c);
+    connection_move(w, c, STATE_CLOSED);
+  }
+  if (c->reported) return;
+  struct sluice_event *event = worker_event(w, c, sluice_event_kind_closed);
+  if (!event) {
+    worker_queue(w, c);
+    return;
+  }
+  c->reported = true;
+  event->summary = &c->summary;
+}

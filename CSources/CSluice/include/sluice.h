@@ -1,1 +1,320 @@
+// The whole face of the data plane. C moves bytes, the caller decides.
+//
+// A worker is owned by one thread. That thread asks for a *turn*; the turn submits, waits, reaps,
+// relays, and hands back a batch of events; the thread answers every event before the next turn.
+// Nothing here calls back, takes a lock or allocates after the worker was made. The only call that
+// another thread may make on a worker is `sluice_worker_wake`.
+//
+// Pointers that C lends (event bytes, summaries) are good until the next turn. Pointers that the
+// caller lends (bytes to send, routes) are copied before the call returns.
 #pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define SLUICE_CLOSED_ENUM __attribute__((enum_extensibility(closed)))
+#define SLUICE_SAFE __attribute__((swift_attr("@safe")))
+
+#pragma clang assume_nonnull begin
+
+// ---- names of things ---------------------------------------------------------------------------
+
+// A connection, by value. A stale id (its connection is gone) is refused, never followed.
+struct sluice_id {
+  uint32_t slot;
+  uint32_t generation;
+};
+
+enum SLUICE_CLOSED_ENUM sluice_side : uint8_t {
+  sluice_side_client = 0,
+  sluice_side_upstream = 1,
+};
+
+enum SLUICE_CLOSED_ENUM sluice_family : uint8_t {
+  sluice_family_none = 0,
+  sluice_family_ipv4 = 1,
+  sluice_family_ipv6 = 2,
+  sluice_family_unix = 3,
+};
+
+// An address. IPv6 is two words in host order; IPv4 stands in the low 32 bits of `low`; a Unix
+// path is lent, not terminated, at most 107 bytes, a leading NUL naming the abstract namespace.
+struct SLUICE_SAFE sluice_endpoint {
+  uint64_t high;
+  uint64_t low;
+  const char *_Nullable path;
+  uint32_t path_length;
+  uint32_t scope;
+  uint16_t port;
+  enum sluice_family family;
+};
+
+// Bytes lent by whoever passes them.
+struct SLUICE_SAFE sluice_bytes {
+  const uint8_t *_Nullable start;
+  uint32_t length;
+};
+
+// What failed, for a sentence to the operator: a call's name and its errno. See the man page of
+// the call for all errnos.
+struct SLUICE_SAFE sluice_error {
+  const char *_Nullable call;
+  int32_t number;
+};
+
+// Where events come from. `automatic` is the ring, and epoll where the ring is denied.
+enum SLUICE_CLOSED_ENUM sluice_events : uint8_t {
+  sluice_events_automatic = 0,
+  sluice_events_ring = 1,
+  sluice_events_epoll = 2,
+};
+
+// How the splice lane moves bytes: splice(2) on readiness, IORING_OP_SPLICE, or not at all.
+enum SLUICE_CLOSED_ENUM sluice_splice : uint8_t {
+  sluice_splice_inline = 0,
+  sluice_splice_ring = 1,
+  sluice_splice_off = 2,
+};
+
+// ---- events ------------------------------------------------------------------------------------
+
+enum SLUICE_CLOSED_ENUM sluice_event_kind : uint8_t {
+  sluice_event_kind_ask = 0,     // what shall happen to this connection?
+  sluice_event_kind_redial = 1,  // the dial failed with `error`; answer with a route or reject
+  sluice_event_kind_closed = 2,  // it is over; `summary` says how; needs no answer
+};
+
+// Why no more bytes will come for this ask.
+enum SLUICE_CLOSED_ENUM sluice_final : uint8_t {
+  sluice_final_no = 0,
+  sluice_final_half_closed = 1,  // the side sent its FIN
+  sluice_final_timed_out = 2,    // the hold's deadline passed
+  sluice_final_full = 3,         // the hold's cap is reached
+};
+
+// Who ended a connection and how. A connection keeps its first four.
+enum SLUICE_CLOSED_ENUM sluice_end : uint8_t {
+  sluice_end_none = 0,
+  sluice_end_client_fin = 1,
+  sluice_end_client_reset = 2,
+  sluice_end_client_error = 3,
+  sluice_end_upstream_fin = 4,
+  sluice_end_upstream_reset = 5,
+  sluice_end_upstream_error = 6,
+  sluice_end_deadline_preface = 7,
+  sluice_end_deadline_connect = 8,
+  sluice_end_deadline_idle = 9,
+  sluice_end_deadline_half_closed = 10,
+  sluice_end_deadline_max_age = 11,
+  sluice_end_deadline_drain = 12,
+  sluice_end_killed = 13,
+  sluice_end_rejected = 14,
+};
+
+struct SLUICE_SAFE sluice_summary {
+  uint64_t accepted_ns;  // CLOCK_MONOTONIC
+  uint64_t bytes_up;     // client to upstream, PROXY header and sent bytes not counted
+  uint64_t bytes_down;
+  uint64_t spliced_up;  // the part of bytes_up that was never copied to user space
+  uint64_t spliced_down;
+  uint64_t duration_us;
+  uint64_t connect_us;      // of the dial that worked; 0 when none did
+  uint64_t first_byte_us;   // accept to the first upstream byte; 0 when none came
+  uint64_t half_closed_us;  // between the two FINs
+  uint32_t ends;            // four sluice_end, the first in the low byte
+  uint32_t tries;           // dials begun
+  uint32_t reason;          // the caller's own, given with reject
+  int32_t error;            // errno of the last failed dial or socket, 0 when none
+};
+
+struct SLUICE_SAFE sluice_event {
+  struct sluice_id id;
+  uint32_t listener;  // the tag given to sluice_worker_listen
+  int32_t error;      // redial: why, as errno
+  // ask: all bytes held of that side so far. Empty at accept.
+  const uint8_t *_Nullable bytes;
+  uint32_t length;
+  enum sluice_event_kind kind;
+  enum sluice_side side;
+  enum sluice_final final;
+  const struct sluice_summary *_Nullable summary;  // closed
+};
+
+// ---- answers -----------------------------------------------------------------------------------
+
+enum SLUICE_CLOSED_ENUM sluice_mode : uint8_t {
+  sluice_mode_keep = 0,     // as it was
+  sluice_mode_hold = 1,     // read and keep up to `limit` bytes, ask at every arrival
+  sluice_mode_relay = 2,    // forward `limit` bytes, then ask again; 0: until the end
+  sluice_mode_discard = 3,  // read and drop
+};
+
+struct sluice_half_answer {
+  uint64_t limit;
+  enum sluice_mode mode;
+};
+
+// Where to go and what to say first. Times are milliseconds, 0 is off.
+struct SLUICE_SAFE sluice_route {
+  struct sluice_endpoint address;
+  struct sluice_endpoint source;  // family none: the kernel chooses
+  struct sluice_bytes prefix;     // sent upstream before any client byte, once connected
+  struct sluice_bytes congestion; // TCP_CONGESTION of the upstream socket; empty: the system's
+  uint32_t connect_ms;
+  uint32_t idle_ms;
+  uint32_t half_closed_ms;
+  uint32_t max_age_ms;
+  enum sluice_splice splice;
+};
+
+struct SLUICE_SAFE sluice_answer {
+  struct sluice_half_answer up;    // client to upstream
+  struct sluice_half_answer down;  // upstream to client
+  enum sluice_side side;           // whose ask this answers
+  uint32_t consumed;               // drop this many of the bytes that were asked about
+  uint32_t hold_ms;                // deadline for the next ask, from now; 0: unchanged
+  bool park;                       // no further asks until sluice_worker_fact
+  const struct sluice_route *_Nullable route;
+  struct sluice_bytes send_client;  // sent to that side, after what was sent before
+  struct sluice_bytes send_upstream;
+};
+
+// What came of an answer.
+enum SLUICE_CLOSED_ENUM sluice_result : uint8_t {
+  sluice_result_done = 0,
+  sluice_result_stale = 1,       // the connection is gone
+  sluice_result_no_buffer = 2,   // the pool is empty: answer with a reject
+  sluice_result_too_long = 3,    // bytes to send do not fit a buffer: answer with a reject
+  sluice_result_not_dialled = 4, // the dial failed at once: a redial event follows
+};
+
+// ---- a worker ----------------------------------------------------------------------------------
+
+struct sluice_worker;
+struct sluice_shared;
+
+// Made once for the process, before the workers: the counts that all of them keep together.
+// `descriptors`: how many the workers may open in all, pipes included.
+struct sluice_shared *_Nullable sluice_shared_create(uint32_t descriptors, uint32_t connections);
+void sluice_shared_destroy(struct sluice_shared *shared);
+// Connections open now, in all workers.
+uint32_t sluice_shared_connections(struct sluice_shared *shared);
+
+struct SLUICE_SAFE sluice_options {
+  struct sluice_shared *shared;
+  uint32_t slots;            // connections this worker can hold
+  uint32_t buffers;          // prefaces and remainders, 64 KiB each, touched on first use
+  uint32_t pipes;            // cap of the pool; 0: from the user's pipe page quota
+  uint32_t workers;          // how many share that quota
+  enum sluice_events events;
+};
+
+// To be called on the thread that will own the worker. NULL with `error` set when the kernel
+// refuses (memory, io_uring, epoll).
+struct sluice_worker *_Nullable sluice_worker_create(const struct sluice_options *options,
+                                                     struct sluice_error *error);
+// Ends what is still open without ceremony, and frees everything.
+void sluice_worker_destroy(struct sluice_worker *worker);
+
+// Which source the worker got: ring or epoll.
+enum sluice_events sluice_worker_source(const struct sluice_worker *worker);
+
+// One turn: waits at most `wait_ms` (-1: for ever) for something to say. Returns the number of
+// events. 0 is normal: time passed, or another thread woke it.
+uint32_t sluice_worker_turn(struct sluice_worker *worker, int32_t wait_ms);
+const struct sluice_event *sluice_worker_events(const struct sluice_worker *worker);
+
+// The only call for other threads: ends the wait of the running or the next turn.
+void sluice_worker_wake(struct sluice_worker *worker);
+
+enum sluice_result sluice_worker_answer(struct sluice_worker *worker, struct sluice_id id,
+                                        const struct sluice_answer *answer);
+// Sends `reply` (may be empty), then closes, without losing the reply to a reset.
+enum sluice_result sluice_worker_reject(struct sluice_worker *worker, struct sluice_id id,
+                                        struct sluice_bytes reply, uint32_t reason);
+// A parked connection is asked about again.
+enum sluice_result sluice_worker_fact(struct sluice_worker *worker, struct sluice_id id);
+// Ends a connection now, for this reason. A closed event follows.
+enum sluice_result sluice_worker_kill(struct sluice_worker *worker, struct sluice_id id,
+                                      enum sluice_end end);
+// Ends every connection of a listener (UINT32_MAX: of all), at most `most` per call, from the
+// slot `*cursor` on, which is moved. Returns how many were ended.
+uint32_t sluice_worker_kill_all(struct sluice_worker *worker, uint32_t listener,
+                                enum sluice_end end, uint32_t *cursor, uint32_t most);
+
+// The client's address, and the address it reached. Two system calls at most.
+enum sluice_result sluice_worker_endpoints(const struct sluice_worker *worker, struct sluice_id id,
+                                           struct sluice_endpoint *client,
+                                           struct sluice_endpoint *local);
+
+// The caller's own memory of a connection: 64 bytes per slot, zeroed at accept.
+void *_Nullable sluice_worker_record(struct sluice_worker *worker, struct sluice_id id);
+
+// One live connection, as `list` sees it.
+struct sluice_session {
+  struct sluice_id id;
+  uint64_t age_us;
+  uint64_t idle_us;
+  uint64_t bytes_up;
+  uint64_t bytes_down;
+  uint32_t listener;
+  bool dialled;
+};
+// Fills up to `most` sessions from the slot `*cursor` on and moves it; 0 when there are no more.
+uint32_t sluice_worker_list(struct sluice_worker *worker, uint32_t *cursor,
+                            struct sluice_session *sessions, uint32_t most);
+
+struct sluice_stats {
+  uint64_t accepted;
+  uint64_t closed;
+  uint64_t dialled;
+  uint64_t dial_failures;
+  uint64_t bytes_up;
+  uint64_t bytes_down;
+  uint64_t bytes_spliced;
+  uint64_t turns;
+  uint64_t promotions;   // halves that went from the copy lane to the splice lane
+  uint64_t demotions;
+  uint64_t pipe_misses;  // a half wanted a pipe and none was to be had
+  uint64_t accept_pauses;
+  uint64_t overflows;    // the event source lost its place and was re-armed
+  uint32_t connections;  // now
+  uint32_t buffers;      // in use now
+  uint32_t pipes;        // made and kept now
+  bool accept_paused;
+};
+void sluice_worker_stats(const struct sluice_worker *worker, struct sluice_stats *stats);
+
+// ---- listeners ---------------------------------------------------------------------------------
+
+struct SLUICE_SAFE sluice_listen_options {
+  uint32_t backlog;
+  uint32_t mode;          // Unix only: permission bits of the socket file
+  bool shared_port;       // SO_REUSEPORT: one socket per worker
+  struct sluice_bytes congestion;
+};
+
+// Opens a listening socket with the options that accepted sockets inherit (no delay, keepalive,
+// user time-out, congestion). Returns the descriptor, or -1 with `error` set: EADDRINUSE, EACCES,
+// EADDRNOTAVAIL, EAFNOSUPPORT (no IPv6 here), ENOENT (congestion not known) and what
+// socket(2), bind(2) and listen(2) list.
+int32_t sluice_listener_open(const struct sluice_endpoint *address,
+                             const struct sluice_listen_options *options,
+                             struct sluice_error *error);
+
+// The worker accepts from a descriptor, which stays the caller's. `exclusive` is false when other
+// workers accept from the same one (Unix, inherited). The tag comes back in every event. False
+// when the worker has no room for another listener.
+bool sluice_worker_listen(struct sluice_worker *worker, int32_t descriptor, uint32_t tag,
+                          bool exclusive);
+// Stops accepting. The caller may close the descriptor once `sluice_worker_listening` says false;
+// connections accepted until then are asked about as usual.
+void sluice_worker_unlisten(struct sluice_worker *worker, uint32_t tag);
+bool sluice_worker_listening(const struct sluice_worker *worker, uint32_t tag);
+
+// Whether the kernel lets this process have a ring with all that the ring source needs. False
+// sets `error`: EPERM (denied by sysctl or seccomp), ENOSYS, ENOMEM, EOPNOTSUPP (an opcode).
+bool sluice_ring_probe(struct sluice_error *error);
+
+#pragma clang assume_nonnull end

@@ -1,0 +1,201 @@
+// Reaching an upstream: a non-blocking connect, its deadline, and what is said first.
+#include "internal.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stddef.h>
+#include <sys/un.h>
+
+#ifndef IP_BIND_ADDRESS_NO_PORT
+#define IP_BIND_ADDRESS_NO_PORT 24
+#endif
+
+socklen_t endpoint_encode(const struct sluice_endpoint *endpoint,
+                          struct sockaddr_storage *address) {
+  memset(address, 0, sizeof *address);
+  switch (endpoint->family) {
+    case sluice_family_ipv4: {
+      struct sockaddr_in *in = (struct sockaddr_in *)address;
+      in->sin_family = AF_INET;
+      in->sin_port = htons(endpoint->port);
+      in->sin_addr.s_addr = htonl((uint32_t)endpoint->low);
+      return sizeof *in;
+    }
+    case sluice_family_ipv6: {
+      struct sockaddr_in6 *in = (struct sockaddr_in6 *)address;
+      in->sin6_family = AF_INET6;
+      in->sin6_port = htons(endpoint->port);
+      in->sin6_scope_id = endpoint->scope;
+      for (int i = 0; i < 8; i++) {
+        in->sin6_addr.s6_addr[i] = (uint8_t)(endpoint->high >> (56 - 8 * i));
+        in->sin6_addr.s6_addr[8 + i] = (uint8_t)(endpoint->low >> (56 - 8 * i));
+      }
+      return sizeof *in;
+    }
+    case sluice_family_unix: {
+      struct sockaddr_un *un = (struct sockaddr_un *)address;
+      un->sun_family = AF_UNIX;
+      size_t length = endpoint->path_length;
+      if (length >= sizeof un->sun_path) length = sizeof un->sun_path - 1;
+      if (endpoint->path) memcpy(un->sun_path, endpoint->path, length);
+      bool abstract = length > 0 && un->sun_path[0] == 0;
+      return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length + (abstract ? 0 : 1));
+    }
+    case sluice_family_none:
+      break;
+  }
+  return 0;
+}
+
+void endpoint_decode(const struct sockaddr_storage *address, struct sluice_endpoint *endpoint) {
+  *endpoint = (struct sluice_endpoint){.family = sluice_family_none};
+  if (address->ss_family == AF_INET) {
+    const struct sockaddr_in *in = (const struct sockaddr_in *)address;
+    endpoint->family = sluice_family_ipv4;
+    endpoint->port = ntohs(in->sin_port);
+    endpoint->low = ntohl(in->sin_addr.s_addr);
+  } else if (address->ss_family == AF_INET6) {
+    const struct sockaddr_in6 *in = (const struct sockaddr_in6 *)address;
+    endpoint->family = sluice_family_ipv6;
+    endpoint->port = ntohs(in->sin6_port);
+    endpoint->scope = in->sin6_scope_id;
+    for (int i = 0; i < 8; i++) {
+      endpoint->high = endpoint->high << 8 | in->sin6_addr.s6_addr[i];
+      endpoint->low = endpoint->low << 8 | in->sin6_addr.s6_addr[8 + i];
+    }
+  } else if (address->ss_family == AF_UNIX) {
+    endpoint->family = sluice_family_unix;
+  }
+}
+
+static int dial_domain(enum sluice_family family) {
+  if (family == sluice_family_ipv4) return AF_INET;
+  return family == sluice_family_ipv6 ? AF_INET6 : AF_UNIX;
+}
+
+static void set_int(int descriptor, int level, int name, int value) {
+  (void)sys_set_option(descriptor, level, name, &value, sizeof value);
+}
+
+// Keepalive and user time-out for the dialled side, set when the connection has lived a while:
+// short ones never pay for the calls. (Accepted sockets inherit theirs from the listener.)
+void dial_tune(struct connection *c) {
+  struct side *side = &c->sides[sluice_side_upstream];
+  c->tuned = true;
+  if (side->descriptor < 0 || side->local) return;
+  set_int(side->descriptor, SOL_SOCKET, SO_KEEPALIVE, 1);
+  set_int(side->descriptor, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S);
+  set_int(side->descriptor, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S);
+  set_int(side->descriptor, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_COUNT);
+  set_int(side->descriptor, IPPROTO_TCP, TCP_USER_TIMEOUT, USER_TIMEOUT_MS);
+}
+
+static int dial_prepare(int descriptor, const struct sluice_route *route) {
+  if (route->address.family != sluice_family_unix) {
+    set_int(descriptor, IPPROTO_TCP, TCP_NODELAY, 1);
+    if (route->congestion.length > 0 &&
+        sys_set_option(descriptor, IPPROTO_TCP, TCP_CONGESTION, route->congestion.start,
+                       route->congestion.length) != 0)
+      return errno;
+  }
+  if (route->source.family == sluice_family_none) return 0;
+  // The port is chosen at connect, so that one source address serves every 4-tuple (ip(7)).
+  struct sockaddr_storage source;
+  socklen_t length = endpoint_encode(&route->source, &source);
+  if (route->source.family != sluice_family_unix)
+    set_int(descriptor, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+  return sys_bind(descriptor, (struct sockaddr *)&source, length) == 0 ? 0 : errno;
+}
+
+// Opens the upstream socket and starts to connect. What is to be said first waits in the rest of
+// the upward half, before the bytes that were held.
+enum sluice_result dial_start(struct sluice_worker *w, struct connection *c,
+                              const struct sluice_route *route) {
+  struct half *up = &c->halves[0];
+  struct side *side = &c->sides[sluice_side_upstream];
+  INVARIANT(side->descriptor < 0);
+  if (up->rest) up->rest->start = up->rest->end = 0;  // the prefix of a dial that failed
+  enum sluice_result kept =
+      buffer_append(w, &up->rest, route->prefix.start, route->prefix.length);
+  if (kept != sluice_result_done) return kept;
+
+  c->idle_ms = route->idle_ms;
+  c->half_closed_ms = route->half_closed_ms;
+  c->max_age_ms = route->max_age_ms;
+  c->splice = route->splice;
+  c->summary.tries++;
+  connection_move(w, c, STATE_DIALLING);
+  c->until_ms = route->connect_ms ? w->now_ms + route->connect_ms : 0;
+
+  int descriptor = sys_socket(dial_domain(route->address.family), SOCK_STREAM);
+  if (descriptor < 0) {
+    dial_failed(w, c, errno);
+    return sluice_result_not_dialled;
+  }
+  side->descriptor = descriptor;
+  side->local = route->address.family == sluice_family_unix;
+  side->readable = side->writable = side->hung_up = side->reset = false;
+  int number = dial_prepare(descriptor, route);
+  if (number == 0) {
+    struct sockaddr_storage address;
+    socklen_t length = endpoint_encode(&route->address, &address);
+    if (sys_connect(descriptor, (struct sockaddr *)&address, length) != 0) number = errno;
+  }
+  if (number == 0) side->writable = true;  // Unix sockets connect at once
+  if (number != 0 && number != EINPROGRESS) {
+    dial_failed(w, c, number);
+    return sluice_result_not_dialled;
+  }
+  c->summary.connect_us = w->now_ns / 1000;  // until dial_check makes a duration of it
+  w->source->watch(w, c, sluice_side_upstream);
+  if (number == 0) worker_queue(w, c);
+  return sluice_result_done;
+}
+
+static void dial_done(struct sluice_worker *w, struct connection *c) {
+  c->summary.connect_us = w->now_ns / 1000 - c->summary.connect_us + 1;
+  c->active_ms = w->now_ms;
+  w->interactive_ns = w->now_ns;
+  w->stats.dialled++;
+  c->tuned = false;
+  connection_move(w, c, STATE_OPEN);
+}
+
+// Called while dialling, when either side was heard of.
+void dial_check(struct sluice_worker *w, struct connection *c) {
+  struct side *upstream = &c->sides[sluice_side_upstream];
+  struct side *client = &c->sides[sluice_side_client];
+  // A FIN of the client is no reason to stop (it may have sent its whole request); a reset is.
+  if (client->hung_up && !c->halves[0].eof) {
+    int number = sys_socket_error(client->descriptor);
+    if (number != 0) {
+      connection_broken(w, c, sluice_side_client, number);
+      return;
+    }
+  }
+  if (upstream->hung_up) {
+    int number = sys_socket_error(upstream->descriptor);
+    if (number != 0) {
+      dial_failed(w, c, number);
+      return;
+    }
+  }
+  if (upstream->writable) dial_done(w, c);
+}
+
+// Leaves the socket to be closed once the kernel has let go of it, then asks for another server.
+void dial_failed(struct sluice_worker *w, struct connection *c, int number) {
+  c->summary.error = number;
+  c->summary.connect_us = 0;
+  w->stats.dial_failures++;
+  c->redial = true;
+  connection_move(w, c, STATE_ASKING);
+  if (c->in_kernel & KERNEL_WATCH_UPSTREAM) {
+    w->source->forget(w, c, sluice_side_upstream);
+  }
+  if (!(c->in_kernel & KERNEL_WATCH_UPSTREAM) && c->sides[sluice_side_upstream].descriptor >= 0) {
+    sys_close(c->sides[sluice_side_upstream].descriptor);
+    c->sides[sluice_side_upstream].descriptor = -1;
+  }
+  worker_queue(w, c);
+}

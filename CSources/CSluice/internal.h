@@ -1,0 +1,359 @@
+// What the files of the data plane share. Start with connection.c.
+#pragma once
+
+#pragma clang diagnostic ignored "-Wnullability-completeness"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sluice.h"
+#include "sys.h"
+
+// A rule of our own that does not hold is a bug and ends the process at once; bytes from the
+// network never get here.
+#define INVARIANT(condition) \
+  do {                       \
+    if (!(condition)) abort(); \
+  } while (0)
+
+#ifdef SLUICE_CHECKS
+#define CHECKED(condition) INVARIANT(condition)
+#else
+#define CHECKED(condition) ((void)0)
+#endif
+
+enum {
+  EVENTS_PER_TURN = 256,        // a batch that fits the cache; the rest waits for the next turn
+  LISTENERS_MAX = 4096,         // addresses of one worker
+  ACCEPTS_PER_WAKE = 64,        // of one listener before others get their turn
+  BUFFER_BYTES = 65536,         // the longest ClientHello, and one copy without a pipe
+  COPY_BYTES = 16384,           // a full read of this size means bulk: promote (measured 16 KiB)
+  REST_SMALL = 4096,            // with no more than this waiting, new bytes may join one send
+  PIPE_WANTED = 262144,         // takes most of what 1 MiB pipes give, at a quarter of the quota
+  PIPE_SMALLEST = 65536,        // below this a pipe costs more than it saves
+  DEMOTE_BELOW = 8192,          // bytes in one wake-up that do not deserve the splice lane
+  DEMOTE_AFTER = 3,             // such wake-ups in a row
+  PUMP_ROUNDS = 16,             // per connection and run, then others get their turn
+  PUMP_BYTES = 1048576,
+  STALL_MS = 1000,              // a reset waits this long for the kernel to get rid of bytes
+  FAREWELL_MS = 1000,           // a rejected client may take this long to read the reply
+  TUNE_AFTER_MS = 4000,         // when a dialled socket gets its keepalive options
+  KEEPALIVE_IDLE_S = 60,
+  KEEPALIVE_INTERVAL_S = 15,
+  KEEPALIVE_COUNT = 5,
+  USER_TIMEOUT_MS = 120000,     // unacknowledged bytes: the other end is gone
+  ACCEPT_RETRY_MS = 50,         // accept paused: look again
+  BATCH_QUIET_NS = 1000000,     // nothing interactive for this long: waits may be batched
+  BATCH_WAIT_US = 50,           // measured: 50 to 150 us, 5 to 25 % less CPU per GB
+  BATCH_EVENTS = 64,
+  BURST = 4096,                 // connections one multishot accept may bring before we look
+  RUNS_BEFORE_MAIL = 64,        // loops of one turn before the caller gets to its mailbox
+  RECORD_BYTES = 64,
+};
+
+#define NO_SLOT UINT32_MAX
+#define NO_LIMIT UINT64_MAX
+
+// A buffer of the pool: bytes [start, end) of `data`.
+struct buffer {
+  uint8_t *data;
+  uint32_t start;
+  uint32_t end;
+  uint32_t touched;  // high-water mark: what giving the pages back would save
+  uint32_t next;     // in the free list
+};
+
+static inline uint32_t buffer_length(const struct buffer *buffer) {
+  return buffer ? buffer->end - buffer->start : 0;
+}
+
+struct pipe {
+  int read_end;
+  int write_end;
+  uint32_t capacity;
+  uint32_t next;  // in the free list
+};
+
+// One socket of a connection. `readable` and `writable` are what we believe: set by events,
+// cleared by EAGAIN and by short reads.
+struct side {
+  int descriptor;  // -1: none
+  bool readable;
+  bool writable;
+  bool hung_up;  // RDHUP, HUP or ERR was seen: a short read no longer proves the queue empty
+  bool reset;    // dead: bytes for it are dropped
+  bool plain;    // transport; room for TLS, which has only the copy lane
+  bool local;    // a Unix socket: no TCP options, no linger
+};
+
+enum lane : uint8_t { LANE_COPY, LANE_SPLICE };
+
+// One direction: from `sides[from]` to the other one. half[0] goes up.
+struct half {
+  uint64_t limit;       // hold: cap; relay: bytes until the next ask, or NO_LIMIT
+  uint64_t bytes;       // read from the source for the destination
+  uint64_t spliced;     // the part that went by pipe
+  struct buffer *held;  // read, not released: what an ask shows
+  struct buffer *rest;  // released, not sent
+  struct pipe *pipe;    // only while it holds bytes or an operation is in the kernel
+  uint32_t piped;       // bytes in the pipe
+  enum sluice_mode mode;
+  enum lane lane;
+  uint8_t small_runs;  // wake-ups in a row that moved little by splice
+  bool eof;            // the source's FIN (or reset) was read
+  bool shut;           // the destination has our FIN, or will never get it
+  bool ask;            // an ask is due
+  bool filling;        // ring engine: which way the operation in the kernel goes
+  enum sluice_final final;
+};
+
+enum state : uint8_t {
+  STATE_FREE,
+  STATE_ASKING,
+  STATE_HOLDING,
+  STATE_DIALLING,
+  STATE_OPEN,
+  STATE_DELIVERING,
+  STATE_FAREWELL,
+  STATE_CLOSING,
+  STATE_CLOSED,
+};
+
+// What the kernel still holds of a connection; it is freed only at zero.
+enum in_kernel : uint8_t {
+  KERNEL_WATCH_CLIENT = 1,
+  KERNEL_WATCH_UPSTREAM = 2,
+  KERNEL_SPLICE_UP = 4,
+  KERNEL_SPLICE_DOWN = 8,
+};
+
+struct connection {
+  enum state state;
+  uint8_t in_kernel;
+  uint8_t splice;  // enum sluice_splice, of the route
+  bool queued;     // in the run queue
+  bool starved;    // waits for a buffer
+  bool parked;
+  bool redial;     // a redial event is due
+  bool tuned;      // the dialled socket has its keepalive options
+  bool linger;     // close with a reset
+  bool reported;   // the closed event was put
+  uint8_t forgotten;  // watches that were asked to end
+  uint8_t ends_count;
+  enum sluice_side survivor;  // delivering: the side that still gets bytes
+  uint8_t last_half;          // the half that moved bytes last
+  uint32_t generation;
+  uint32_t listener;  // tag
+  struct side sides[2];
+  struct half halves[2];
+  uint64_t active_ms;
+  uint64_t until_ms;  // of the state: hold, dial, delivering, farewell
+  uint64_t hold_until_ms;  // an ask in an open connection must be answered by then; 0: none
+  uint64_t first_fin_ns;
+  uint32_t idle_ms;
+  uint32_t half_closed_ms;
+  uint32_t max_age_ms;
+  int32_t stalled_bytes;  // delivering: what the kernel held when we looked last
+  // the wheel
+  uint32_t wheel_next;
+  uint32_t wheel_previous;
+  uint16_t wheel_slot;
+  uint32_t next;  // free list, and the list of the starved
+  struct sluice_summary summary;
+};
+
+static inline struct side *half_from(struct connection *c, int half) { return &c->sides[half]; }
+static inline struct side *half_to(struct connection *c, int half) { return &c->sides[1 - half]; }
+
+struct listener {
+  int descriptor;
+  uint32_t tag;
+  uint32_t generation;
+  bool used;
+  bool wanted;     // accept from it
+  bool exclusive;
+  bool armed;      // the event source has an operation on it
+  bool careful;    // armed by readiness, not by multishot accept: descriptors are scarce
+  bool cancelled;  // asked to end
+};
+
+enum { WHEEL_SLOTS = 256, WHEEL_TICK_MS = 8, WHEEL_LEVELS = 2 };
+
+// Two levels of 256 slots: 8 ms to 2 s, 2 s to 9 min. What lies beyond waits in the last slot and
+// is filed anew. Deadlines are moved lazily: filed once, looked at when the slot is due.
+struct wheel {
+  uint64_t tick;
+  uint32_t heads[WHEEL_LEVELS * WHEEL_SLOTS];
+  uint64_t occupied[WHEEL_LEVELS][WHEEL_SLOTS / 64];
+};
+
+struct sluice_shared {
+  _Alignas(64) _Atomic uint32_t descriptors;
+  _Alignas(64) _Atomic uint32_t connections;
+  _Alignas(64) uint32_t descriptors_max;
+  uint32_t connections_max;
+};
+
+// The seam of event sources: ring.c, epoll.c, and the simulation's. Sources call back into
+// worker.c (`worker_ready` and friends), which only sets flags and queues: nothing is run inside
+// a reaper.
+struct source {
+  enum sluice_events kind;
+  bool (*open)(struct sluice_worker *w, struct sluice_error *error);
+  void (*close)(struct sluice_worker *w);
+  // Readiness of a socket, edge by edge, until forgotten; sets the connection's watch bit.
+  void (*watch)(struct sluice_worker *w, struct connection *c, enum sluice_side side);
+  void (*forget)(struct sluice_worker *w, struct connection *c, enum sluice_side side);
+  void (*accept)(struct sluice_worker *w, struct listener *listener);
+  void (*refuse)(struct sluice_worker *w, struct listener *listener);
+  // Ring engine only; NULL elsewhere. Sets the half's splice bit.
+  void (*splice)(struct sluice_worker *w, struct connection *c, int half, int from, int to,
+                 uint32_t length);
+  // Submits, waits at most `wait_ns`, reaps. `batch`: prefer many events over early ones.
+  void (*wait)(struct sluice_worker *w, uint64_t wait_ns, bool batch);
+};
+
+struct sluice_worker {
+  const struct source *source;
+  void *source_state;
+  struct sluice_shared *shared;
+  int wake_descriptor;
+  bool woken;
+
+  struct connection *slots;
+  uint8_t (*records)[RECORD_BYTES];
+  uint32_t slots_max;
+  uint32_t slots_touched;
+  uint32_t free_slot;
+  uint32_t live;
+
+  uint32_t *run_queue;  // a ring of slots, as long as there are slots
+  uint32_t run_head;
+  uint32_t run_count;
+  uint32_t run_mask;
+
+  struct buffer *buffers;
+  uint8_t *buffer_bytes;
+  uint32_t buffers_max;
+  uint32_t buffers_touched;
+  uint32_t buffers_used;
+  uint32_t free_buffer;
+  uint32_t warm_buffers;
+  uint32_t starved_first;
+  uint32_t starved_last;
+
+  struct pipe *pipes;
+  uint32_t pipes_max;
+  uint32_t pipes_made;
+  uint32_t free_pipe;
+  uint64_t pipes_denied_until_ms;
+
+  struct listener *listeners;
+  uint32_t listeners_count;
+  uint32_t workers;
+  bool accept_paused;
+  uint64_t accept_retry_ms;
+
+  struct wheel wheel;
+  uint64_t now_ns;
+  uint64_t now_ms;
+  uint64_t bulk_ns;         // when bytes were spliced last
+  uint64_t interactive_ns;  // when anything else happened last
+
+  struct sluice_event events[EVENTS_PER_TURN];
+  uint32_t events_count;
+  struct sluice_stats stats;
+  uint8_t *scratch;  // BUFFER_BYTES, shared by all copying halves
+};
+
+// connection.c
+void connection_accepted(struct sluice_worker *w, struct listener *listener, int descriptor);
+void connection_run(struct sluice_worker *w, struct connection *c);
+void connection_due(struct sluice_worker *w, struct connection *c);
+void connection_move(struct sluice_worker *w, struct connection *c, enum state to);
+void connection_end(struct connection *c, enum sluice_end end);
+void connection_close(struct sluice_worker *w, struct connection *c, bool reset);
+void connection_broken(struct sluice_worker *w, struct connection *c, enum sluice_side side,
+                       int number);
+void connection_retire(struct sluice_worker *w, struct connection *c);
+void connection_gave(struct sluice_worker *w, struct connection *c, enum in_kernel bit);
+void connection_took(struct connection *c, enum in_kernel bit);
+void connection_tidy_buffers(struct sluice_worker *w, struct connection *c);
+
+// worker.c
+struct connection *worker_find(const struct sluice_worker *w, uint32_t slot, uint32_t generation);
+uint32_t worker_slot(const struct sluice_worker *w, const struct connection *c);
+struct connection *worker_take_slot(struct sluice_worker *w);
+void worker_give_slot(struct sluice_worker *w, struct connection *c);
+void worker_queue(struct sluice_worker *w, struct connection *c);
+struct sluice_event *_Nullable worker_event(struct sluice_worker *w, struct connection *c,
+                                            enum sluice_event_kind kind);
+void worker_ready(struct sluice_worker *w, uint32_t slot, uint32_t generation,
+                  enum sluice_side side, uint32_t poll_mask);
+void worker_spliced(struct sluice_worker *w, uint32_t slot, uint32_t generation, int half,
+                    int32_t result);
+void worker_woken(struct sluice_worker *w);
+
+// listen.c
+void listen_took(struct sluice_worker *w, struct listener *listener, int descriptor);
+void listen_failed(struct sluice_worker *w, struct listener *listener, int number);
+void listen_some(struct sluice_worker *w, struct listener *listener);
+void listen_review(struct sluice_worker *w);
+void listen_ended(struct sluice_worker *w, struct listener *listener);
+bool listen_scarce(const struct sluice_worker *w);
+struct listener *_Nullable listen_find(struct sluice_worker *w, uint32_t index,
+                                       uint32_t generation);
+uint32_t listen_index(const struct sluice_worker *w, const struct listener *listener);
+void listen_give_credit(struct sluice_worker *w);
+
+// preface.c
+bool buffers_open(struct sluice_worker *w);
+void buffers_close(struct sluice_worker *w);
+struct buffer *_Nullable buffer_take(struct sluice_worker *w);
+void buffer_give(struct sluice_worker *w, struct buffer *_Nullable *_Nonnull buffer);
+bool buffers_left(const struct sluice_worker *w);
+enum sluice_result buffer_append(struct sluice_worker *w,
+                                 struct buffer *_Nullable *_Nonnull buffer,
+                                 const uint8_t *bytes, size_t length);
+void preface_read(struct sluice_worker *w, struct connection *c, int half);
+bool preface_ask(struct sluice_worker *w, struct connection *c, int half);
+void preface_starve(struct sluice_worker *w, struct connection *c);
+
+// dial.c
+enum sluice_result dial_start(struct sluice_worker *w, struct connection *c,
+                              const struct sluice_route *route);
+void dial_check(struct sluice_worker *w, struct connection *c);
+void dial_failed(struct sluice_worker *w, struct connection *c, int number);
+void dial_tune(struct connection *c);
+socklen_t endpoint_encode(const struct sluice_endpoint *endpoint,
+                          struct sockaddr_storage *address);
+void endpoint_decode(const struct sockaddr_storage *address, struct sluice_endpoint *endpoint);
+
+// relay.c
+enum pump { PUMP_BLOCKED, PUMP_AGAIN, PUMP_CLOSED };
+enum pump relay_half_pump(struct sluice_worker *w, struct connection *c, int half);
+void relay_spliced(struct sluice_worker *w, struct connection *c, int half, int32_t result);
+bool relay_half_empty(const struct half *half);
+void relay_half_finish(struct sluice_worker *w, struct connection *c, int half);
+
+// pipe.c
+bool pipes_open(struct sluice_worker *w, uint32_t wanted);
+void pipes_close(struct sluice_worker *w);
+struct pipe *_Nullable pipe_take(struct sluice_worker *w);
+void pipe_give(struct sluice_worker *w, struct pipe *pipe, bool empty);
+
+// deadline.c
+void deadline_set(struct sluice_worker *w, struct connection *c, uint64_t at_ms);
+void deadline_clear(struct sluice_worker *w, struct connection *c);
+void deadline_run(struct sluice_worker *w);
+uint64_t deadline_wait_ns(const struct sluice_worker *w);
+
+#ifndef SLUICE_SIMULATION
+extern const struct source source_ring;
+extern const struct source source_epoll;
+#else
+extern const struct source source_simulated;
+#endif

@@ -1,0 +1,377 @@
+// How a half moves bytes. The only file that knows lanes.
+//
+// copy    recv into the worker's scratch, send at once; only what the destination would not take
+//         is kept (the rest). A short read proves the queue empty, so one message costs two calls.
+// splice  socket to pipe to socket, never through user space. A half owns a pipe only while bytes
+//         are in it. Two engines: inline (splice(2) on readiness) and ring (IORING_OP_SPLICE,
+//         one operation in the kernel at a time, its readiness taken before it is submitted).
+//
+// A half starts copying. One full read of COPY_BYTES promotes it; DEMOTE_AFTER wake-ups that moved
+// less than DEMOTE_BELOW demote it. A half that gets no pipe copies, in larger pieces.
+//
+// What is true between calls: bytes leave in the order held, rest, pipe are filled: the pipe is
+// only filled when rest is empty, rest only gets held bytes when the pipe is empty. The FIN goes
+// out when all three are empty.
+#include "internal.h"
+
+enum step { STEP_BLOCKED, STEP_MOVED, STEP_BROKEN };
+
+bool relay_half_empty(const struct half *half) {
+  bool released = half->mode != sluice_mode_hold;
+  return buffer_length(half->rest) == 0 && half->piped == 0 &&
+         (!released || buffer_length(half->held) == 0);
+}
+
+static enum in_kernel splice_bit(int i) { return i == 0 ? KERNEL_SPLICE_UP : KERNEL_SPLICE_DOWN; }
+
+// Notes that bytes moved: for the idle deadline, and for the rule that only one-way bulk may be
+// waited for in batches (a reply is interactive however large it is).
+static void relay_note(struct sluice_worker *w, struct connection *c, int i, bool bulk) {
+  c->active_ms = w->now_ms;
+  if (bulk && c->last_half == i) {
+    w->bulk_ns = w->now_ns;
+  } else {
+    w->interactive_ns = w->now_ns;
+  }
+  c->last_half = (uint8_t)i;
+}
+
+static void relay_count(struct sluice_worker *w, struct connection *c, int i, uint64_t n) {
+  struct half *half = &c->halves[i];
+  half->bytes += n;
+  if (half->limit != NO_LIMIT) half->limit -= n;
+  if (i == 1 && c->summary.first_byte_us == 0)
+    c->summary.first_byte_us = (w->now_ns - c->summary.accepted_ns) / 1000 + 1;
+}
+
+// The source said its last byte: a FIN, or the end of what came before its reset.
+static void relay_eof(struct sluice_worker *w, struct connection *c, int i) {
+  struct half *half = &c->halves[i];
+  half->eof = true;
+  if (half_from(c, i)->reset) return;
+  connection_end(c, i == 0 ? sluice_end_client_fin : sluice_end_upstream_fin);
+  if (c->first_fin_ns == 0) c->first_fin_ns = w->now_ns;
+}
+
+// A read failed: all that came before it has been read.
+static enum step relay_read_failed(struct sluice_worker *w, struct connection *c, int i,
+                                   int number) {
+  c->halves[i].eof = true;
+  if (!half_from(c, i)->reset) {
+    connection_broken(w, c, (enum sluice_side)i, number);
+    return STEP_BROKEN;
+  }
+  return STEP_MOVED;
+}
+
+static enum step relay_write_failed(struct sluice_worker *w, struct connection *c, int i,
+                                    int number) {
+  connection_broken(w, c, (enum sluice_side)(1 - i), number);
+  return STEP_BROKEN;
+}
+
+// Held bytes become part of the rest, as far as the limit allows and the buffer has room.
+static void relay_release(struct sluice_worker *w, struct half *half) {
+  uint32_t held = buffer_length(half->held);
+  if (half->mode != sluice_mode_relay || held == 0 || half->piped > 0) return;
+  uint32_t allowed = half->limit < held ? (uint32_t)half->limit : held;
+  if (buffer_length(half->rest) == 0 && allowed == held) {
+    buffer_give(w, &half->rest);
+    half->rest = half->held;
+    half->held = NULL;
+  } else {
+    uint32_t waiting = buffer_length(half->rest);
+    if (allowed > BUFFER_BYTES - waiting) allowed = BUFFER_BYTES - waiting;
+    enum sluice_result kept = buffer_append(w, &half->rest,
+                                            half->held->data + half->held->start, allowed);
+    if (kept != sluice_result_done) return;
+    half->held->start += allowed;
+    if (buffer_length(half->held) == 0) buffer_give(w, &half->held);
+  }
+  if (half->limit != NO_LIMIT) half->limit -= allowed;
+}
+
+static bool relay_may_read(const struct half *half, const struct side *from) {
+  return half->mode == sluice_mode_relay && !half->held && !half->eof && half->limit > 0 &&
+         from->readable;
+}
+
+// Reads one piece into the scratch. Returns its length, 0 for nothing, -1 when the side broke.
+static ssize_t copy_read(struct sluice_worker *w, struct connection *c, int i, size_t most) {
+  struct half *half = &c->halves[i];
+  struct side *from = half_from(c, i);
+  if (half->limit < most) most = (size_t)half->limit;
+  ssize_t n;
+  do n = sys_recv(from->descriptor, w->scratch, most);
+  while (n < 0 && errno == EINTR);
+  if (n > 0) {
+    relay_count(w, c, i, (uint64_t)n);
+    if ((size_t)n < most && !from->hung_up) from->readable = false;
+    return n;
+  }
+  if (n == 0) {
+    relay_eof(w, c, i);
+  } else if (errno == EAGAIN) {
+    from->readable = false;
+  } else if (relay_read_failed(w, c, i, errno) == STEP_BROKEN) {
+    return -1;
+  }
+  return 0;
+}
+
+// Sends the rest and `length` fresh bytes of the scratch in one call; keeps what is not taken.
+static enum step copy_send(struct sluice_worker *w, struct connection *c, int i, size_t length) {
+  struct half *half = &c->halves[i];
+  struct side *to = half_to(c, i);
+  struct iovec parts[2];
+  size_t count = 0;
+  size_t waiting = buffer_length(half->rest);
+  if (waiting > 0)
+    parts[count++] = (struct iovec){half->rest->data + half->rest->start, waiting};
+  if (length > 0) parts[count++] = (struct iovec){w->scratch, length};
+  ssize_t sent;
+  do sent = sys_send(to->descriptor, parts, count);
+  while (sent < 0 && errno == EINTR);
+  if (sent < 0) {
+    if (errno != EAGAIN) return relay_write_failed(w, c, i, errno);
+    sent = 0;
+  }
+  size_t done = (size_t)sent;
+  if (done < waiting + length) to->writable = false;
+  size_t from_rest = done < waiting ? done : waiting;
+  if (half->rest) {
+    half->rest->start += (uint32_t)from_rest;
+    if (buffer_length(half->rest) == 0) buffer_give(w, &half->rest);
+  }
+  size_t from_scratch = done - from_rest;
+  if (from_scratch < length) {
+    enum sluice_result kept =
+        buffer_append(w, &half->rest, w->scratch + from_scratch, length - from_scratch);
+    INVARIANT(kept == sluice_result_done);  // copy_step saw that there is room
+  }
+  if (done > 0) relay_note(w, c, i, false);
+  return done > 0 ? STEP_MOVED : STEP_BLOCKED;
+}
+
+static enum step copy_step(struct sluice_worker *w, struct connection *c, int i, size_t most) {
+  struct half *half = &c->halves[i];
+  relay_release(w, half);
+  if (!half_to(c, i)->writable) return STEP_BLOCKED;
+  ssize_t got = 0;
+  if (relay_may_read(half, half_from(c, i)) && buffer_length(half->rest) <= REST_SMALL) {
+    if (!half->rest && !buffers_left(w)) {
+      preface_starve(w, c);
+      return STEP_BLOCKED;
+    }
+    if (half->rest && most > BUFFER_BYTES - REST_SMALL) most = BUFFER_BYTES - REST_SMALL;
+    got = copy_read(w, c, i, most);
+    if (got < 0) return STEP_BROKEN;
+    if (got == COPY_BYTES && half->lane == LANE_COPY && c->splice != sluice_splice_off &&
+        half_from(c, i)->plain && half_to(c, i)->plain) {
+      half->lane = LANE_SPLICE;
+      half->small_runs = 0;
+      w->stats.promotions++;
+    }
+  }
+  if (got == 0 && buffer_length(half->rest) == 0) return STEP_BLOCKED;
+  return copy_send(w, c, i, (size_t)got);
+}
+
+// ---- the splice lane ---------------------------------------------------------------------------
+
+static void splice_release_pipe(struct sluice_worker *w, struct half *half) {
+  if (half->pipe && half->piped == 0) {
+    pipe_give(w, half->pipe, true);
+    half->pipe = NULL;
+  }
+}
+
+// What a splice from the socket into the pipe came to.
+static enum step splice_filled(struct sluice_worker *w, struct connection *c, int i,
+                               ssize_t result, int number) {
+  struct half *half = &c->halves[i];
+  if (result > 0) {
+    relay_count(w, c, i, (uint64_t)result);
+    half->spliced += (uint64_t)result;
+    half->piped += (uint32_t)result;
+    relay_note(w, c, i, true);
+    return STEP_MOVED;
+  }
+  if (result == 0) {
+    relay_eof(w, c, i);
+    return STEP_MOVED;
+  }
+  if (number == EINVAL && half->piped == 0) {
+    c->splice = sluice_splice_off;  // this socket cannot be spliced
+    half->lane = LANE_COPY;
+    half_from(c, i)->readable = true;
+    return STEP_MOVED;
+  }
+  if (number == EAGAIN || number == EINTR) return STEP_BLOCKED;
+  return relay_read_failed(w, c, i, number);
+}
+
+static enum step splice_drained(struct sluice_worker *w, struct connection *c, int i,
+                                ssize_t result, int number) {
+  struct half *half = &c->halves[i];
+  if (result > 0) {
+    half->piped -= (uint32_t)result;
+    relay_note(w, c, i, true);
+    return STEP_MOVED;
+  }
+  if (result == 0 || number == EAGAIN || number == EINTR) return STEP_BLOCKED;
+  return relay_write_failed(w, c, i, number);
+}
+
+static size_t splice_length(const struct half *half) {
+  return half->limit < PUMP_BYTES ? (size_t)half->limit : PUMP_BYTES;
+}
+
+// One splice in and one out. EAGAIN on the way in means an empty socket only while the pipe is
+// empty too; with bytes in the pipe it may mean a full pipe, and is asked again after draining.
+static enum step splice_inline(struct sluice_worker *w, struct connection *c, int i) {
+  struct half *half = &c->halves[i];
+  struct side *from = half_from(c, i);
+  struct side *to = half_to(c, i);
+  enum step filled = STEP_BLOCKED;
+  enum step drained = STEP_BLOCKED;
+  if (relay_may_read(half, from)) {
+    ssize_t n = sys_splice(from->descriptor, half->pipe->write_end, splice_length(half));
+    int number = n < 0 ? errno : 0;
+    if (number == EAGAIN && half->piped == 0) from->readable = false;
+    filled = splice_filled(w, c, i, n, number);
+    if (filled == STEP_BROKEN) return STEP_BROKEN;
+  }
+  if (half->piped > 0 && to->writable) {
+    ssize_t n = sys_splice(half->pipe->read_end, to->descriptor, half->piped);
+    int number = n < 0 ? errno : 0;
+    if (number == EAGAIN) to->writable = false;
+    drained = splice_drained(w, c, i, n, number);
+    if (drained == STEP_BROKEN) return STEP_BROKEN;
+  }
+  return filled == STEP_MOVED || drained == STEP_MOVED ? STEP_MOVED : STEP_BLOCKED;
+}
+
+// Submits the one operation that makes sense now. Its readiness flag is taken before: an event
+// that comes while it runs sets the flag again, so EAGAIN can never hide one.
+static enum step splice_ring(struct sluice_worker *w, struct connection *c, int i) {
+  struct half *half = &c->halves[i];
+  struct side *from = half_from(c, i);
+  struct side *to = half_to(c, i);
+  if (half->piped > 0) {
+    if (!to->writable) return STEP_BLOCKED;
+    to->writable = false;
+    half->filling = false;
+    w->source->splice(w, c, i, half->pipe->read_end, to->descriptor, half->piped);
+  } else {
+    if (!relay_may_read(half, from)) return STEP_BLOCKED;
+    from->readable = false;
+    half->filling = true;
+    w->source->splice(w, c, i, from->descriptor, half->pipe->write_end,
+                      (uint32_t)splice_length(half));
+  }
+  return STEP_BLOCKED;
+}
+
+// An operation of the ring engine came back. The run queue goes on with the half.
+void relay_spliced(struct sluice_worker *w, struct connection *c, int i, int32_t result) {
+  struct half *half = &c->halves[i];
+  if (c->state != STATE_OPEN && c->state != STATE_DELIVERING) return;
+  int number = result < 0 ? -result : 0;
+  if (number == 512) number = EINTR;  // ERESTARTSYS leaks out of io-wq
+  if (half->filling) {
+    if (result >= 0) half_from(c, i)->readable = true;
+    if (result > 0 && result < DEMOTE_BELOW) {
+      half->small_runs++;
+    } else if (result > 0) {
+      half->small_runs = 0;
+    }
+    (void)splice_filled(w, c, i, result, number);
+  } else {
+    if (half->shut) {  // the destination broke meanwhile
+      half->piped -= result > 0 ? (uint32_t)result : 0;
+      return;
+    }
+    if (result > 0) half_to(c, i)->writable = true;
+    (void)splice_drained(w, c, i, result, number);
+  }
+}
+
+static enum step splice_step(struct sluice_worker *w, struct connection *c, int i) {
+  struct half *half = &c->halves[i];
+  if (buffer_length(half->rest) > 0 || half->held) return copy_step(w, c, i, COPY_BYTES);
+  if (!half->pipe) {
+    if (!relay_may_read(half, half_from(c, i)) || !half_to(c, i)->writable) return STEP_BLOCKED;
+    half->pipe = pipe_take(w);
+    if (!half->pipe) return copy_step(w, c, i, BUFFER_BYTES);
+  }
+  bool ring = c->splice == sluice_splice_ring && w->source->splice;
+  return ring ? splice_ring(w, c, i) : splice_inline(w, c, i);
+}
+
+// ---- a half ------------------------------------------------------------------------------------
+
+// The FIN goes out only when nothing is left before it.
+void relay_half_finish(struct sluice_worker *w, struct connection *c, int i) {
+  struct half *half = &c->halves[i];
+  if (half->shut || !half->eof || !relay_half_empty(half) || half->mode == sluice_mode_hold)
+    return;
+  if (half_from(c, i)->reset) return;  // connection.c passes the reset on instead
+  half->shut = true;
+  struct side *to = half_to(c, i);
+  if (to->descriptor >= 0 && !to->reset) (void)sys_shutdown_write(to->descriptor);
+  (void)w;
+}
+
+static enum pump relay_discard(struct sluice_worker *w, struct connection *c, int i) {
+  struct half *half = &c->halves[i];
+  struct side *from = half_from(c, i);
+  buffer_give(w, &half->held);
+  for (int round = 0; round < PUMP_ROUNDS && from->readable && !half->eof; round++) {
+    ssize_t n = sys_recv(from->descriptor, w->scratch, BUFFER_BYTES);
+    if (n > 0) continue;
+    if (n < 0 && errno == EAGAIN) from->readable = false;
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) half->eof = true;
+  }
+  if (half->eof) half->shut = true;
+  return from->readable && !half->eof ? PUMP_AGAIN : PUMP_BLOCKED;
+}
+
+static void relay_review_lane(struct sluice_worker *w, struct half *half, uint64_t moved) {
+  if (half->lane != LANE_SPLICE) return;
+  if (moved >= DEMOTE_BELOW || half->piped > 0) {
+    half->small_runs = 0;
+  } else if (moved > 0 && ++half->small_runs >= DEMOTE_AFTER) {
+    half->lane = LANE_COPY;
+    w->stats.demotions++;
+  }
+}
+
+// Moves what can be moved now, within a budget. PUMP_AGAIN: there is more, after others had
+// their turn. PUMP_CLOSED: a side broke and the connection is in another state.
+enum pump relay_half_pump(struct sluice_worker *w, struct connection *c, int i) {
+  struct half *half = &c->halves[i];
+  if (half->shut || (c->in_kernel & splice_bit(i)) || half_to(c, i)->descriptor < 0)
+    return PUMP_BLOCKED;
+  if (half->mode == sluice_mode_discard) return relay_discard(w, c, i);
+  uint64_t before = half->bytes;
+  enum step step = STEP_MOVED;
+  int round = 0;
+  for (; step == STEP_MOVED && round < PUMP_ROUNDS && half->bytes - before < PUMP_BYTES; round++) {
+    step = half->lane == LANE_SPLICE || half->piped > 0 ? splice_step(w, c, i)
+                                                        : copy_step(w, c, i, COPY_BYTES);
+    if (step == STEP_BROKEN) return PUMP_CLOSED;
+  }
+  if (c->in_kernel & splice_bit(i)) return PUMP_BLOCKED;
+  splice_release_pipe(w, half);
+  bool inline_engine = c->splice != sluice_splice_ring || !w->source->splice;
+  relay_review_lane(w, half, inline_engine ? half->bytes - before : 0);
+  if (half->mode == sluice_mode_relay && half->limit == 0 && !half->eof) {
+    half->mode = sluice_mode_hold;
+    half->limit = BUFFER_BYTES;
+    half->ask = true;
+    if (c->state == STATE_DELIVERING) half->eof = true;
+  }
+  relay_half_finish(w, c, i);
+  return step == STEP_MOVED ? PUMP_AGAIN : PUMP_BLOCKED;
+}

@@ -1,0 +1,84 @@
+// What can be asked about a worker and its connections.
+#include "internal.h"
+
+struct sluice_shared *sluice_shared_create(uint32_t descriptors, uint32_t connections) {
+  struct sluice_shared *shared = aligned_alloc(64, sizeof *shared);
+  if (!shared) return NULL;
+  atomic_init(&shared->descriptors, 0);
+  atomic_init(&shared->connections, 0);
+  shared->descriptors_max = descriptors;
+  shared->connections_max = connections;
+  return shared;
+}
+
+void sluice_shared_destroy(struct sluice_shared *shared) { free(shared); }
+
+uint32_t sluice_shared_connections(struct sluice_shared *shared) {
+  return atomic_load_explicit(&shared->connections, memory_order_relaxed);
+}
+
+enum sluice_result sluice_worker_endpoints(const struct sluice_worker *w, struct sluice_id id,
+                                           struct sluice_endpoint *client,
+                                           struct sluice_endpoint *local) {
+  const struct connection *c = worker_find(w, id.slot, id.generation);
+  if (!c || c->sides[0].descriptor < 0) return sluice_result_stale;
+  struct sockaddr_storage name = {0};
+  socklen_t length = sizeof name;
+  // ENOTCONN: the client has gone already; its address is not known any more.
+  if (sys_peer_name(c->sides[0].descriptor, (struct sockaddr *)&name, &length) != 0)
+    return sluice_result_stale;
+  endpoint_decode(&name, client);
+  memset(&name, 0, sizeof name);
+  length = sizeof name;
+  if (sys_own_name(c->sides[0].descriptor, (struct sockaddr *)&name, &length) != 0)
+    return sluice_result_stale;
+  endpoint_decode(&name, local);
+  return sluice_result_done;
+}
+
+void *sluice_worker_record(struct sluice_worker *w, struct sluice_id id) {
+  return worker_find(w, id.slot, id.generation) ? w->records[id.slot] : NULL;
+}
+
+static bool session_live(const struct connection *c) {
+  return c->state != STATE_FREE && c->state != STATE_CLOSING && c->state != STATE_CLOSED;
+}
+
+uint32_t sluice_worker_list(struct sluice_worker *w, uint32_t *cursor,
+                            struct sluice_session *sessions, uint32_t most) {
+  uint32_t count = 0;
+  for (; *cursor < w->slots_touched && count < most; (*cursor)++) {
+    const struct connection *c = &w->slots[*cursor];
+    if (!session_live(c)) continue;
+    sessions[count++] = (struct sluice_session){
+        .id = {*cursor, c->generation},
+        .age_us = (w->now_ns - c->summary.accepted_ns) / 1000,
+        .idle_us = (w->now_ms - c->active_ms) * 1000,
+        .bytes_up = c->halves[0].bytes,
+        .bytes_down = c->halves[1].bytes,
+        .listener = c->listener,
+        .dialled = c->state == STATE_OPEN || c->state == STATE_DELIVERING,
+    };
+  }
+  return count;
+}
+
+uint32_t sluice_worker_kill_all(struct sluice_worker *w, uint32_t listener, enum sluice_end end,
+                                uint32_t *cursor, uint32_t most) {
+  uint32_t count = 0;
+  for (; *cursor < w->slots_touched && count < most; (*cursor)++) {
+    struct connection *c = &w->slots[*cursor];
+    if (!session_live(c) || (listener != UINT32_MAX && c->listener != listener)) continue;
+    struct sluice_id id = {*cursor, c->generation};
+    if (sluice_worker_kill(w, id, end) == sluice_result_done) count++;
+  }
+  return count;
+}
+
+void sluice_worker_stats(const struct sluice_worker *w, struct sluice_stats *stats) {
+  *stats = w->stats;
+  stats->connections = w->live;
+  stats->buffers = w->buffers_used;
+  stats->pipes = w->pipes_made;
+  stats->accept_paused = w->accept_paused;
+}

@@ -1,0 +1,124 @@
+// The seam to the kernel: every system call of the data plane stands here and nowhere else, so
+// that a seeded simulation can stand in for the kernel (SLUICE_SIMULATION, Tests/Simulation).
+// Each returns what the call returns, with errno set.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#ifdef SLUICE_SIMULATION
+
+uint64_t sys_now_ns(void);
+ssize_t sys_recv(int fd, void *to, size_t length);
+ssize_t sys_send(int fd, const struct iovec *parts, size_t count);
+ssize_t sys_splice(int from, int to, size_t length);
+int sys_socket(int domain, int type);
+int sys_connect(int fd, const struct sockaddr *address, socklen_t length);
+int sys_bind(int fd, const struct sockaddr *address, socklen_t length);
+int sys_listen(int fd, int backlog);
+int sys_accept(int fd);
+int sys_shutdown_write(int fd);
+int sys_close(int fd);
+int sys_set_option(int fd, int level, int name, const void *value, socklen_t length);
+int sys_socket_error(int fd);
+int sys_unsent(int fd);
+int sys_pipe(int ends[2]);
+int sys_pipe_size(int fd, int wanted);
+int sys_peer_name(int fd, struct sockaddr *address, socklen_t *length);
+int sys_own_name(int fd, struct sockaddr *address, socklen_t *length);
+int sys_file_mode(int fd, uint32_t mode);
+
+#else
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+#include <linux/sockios.h>
+
+static inline uint64_t sys_now_ns(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static inline ssize_t sys_recv(int fd, void *to, size_t length) {
+  return recv(fd, to, length, MSG_DONTWAIT);
+}
+
+static inline ssize_t sys_send(int fd, const struct iovec *parts, size_t count) {
+  if (count == 1) return send(fd, parts->iov_base, parts->iov_len, MSG_DONTWAIT | MSG_NOSIGNAL);
+  struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)parts, .msg_iovlen = count};
+  return sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+// Never SPLICE_F_MORE: it holds the last bytes back for 200 ms. SPLICE_F_NONBLOCK covers only the
+// pipe; the socket is O_NONBLOCK by itself.
+static inline ssize_t sys_splice(int from, int to, size_t length) {
+  return splice(from, NULL, to, NULL, length, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+}
+
+static inline int sys_socket(int domain, int type) {
+  return socket(domain, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+}
+
+static inline int sys_connect(int fd, const struct sockaddr *address, socklen_t length) {
+  return connect(fd, address, length);
+}
+
+static inline int sys_bind(int fd, const struct sockaddr *address, socklen_t length) {
+  return bind(fd, address, length);
+}
+
+static inline int sys_listen(int fd, int backlog) { return listen(fd, backlog); }
+
+static inline int sys_accept(int fd) {
+  return accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
+
+static inline int sys_shutdown_write(int fd) { return shutdown(fd, SHUT_WR); }
+
+static inline int sys_close(int fd) { return close(fd); }
+
+static inline int sys_set_option(int fd, int level, int name, const void *value,
+                                 socklen_t length) {
+  return setsockopt(fd, level, name, value, length);
+}
+
+// The pending error of a socket, as an errno, cleared by being read.
+static inline int sys_socket_error(int fd) {
+  int number = 0;
+  socklen_t length = sizeof number;
+  return getsockopt(fd, SOL_SOCKET, SO_ERROR, &number, &length) == 0 ? number : errno;
+}
+
+// Bytes accepted by the kernel and not yet acknowledged by the other end; -1 when unknown.
+static inline int sys_unsent(int fd) {
+  int bytes = 0;
+  return ioctl(fd, SIOCOUTQ, &bytes) == 0 ? bytes : -1;
+}
+
+static inline int sys_pipe(int ends[2]) { return pipe2(ends, O_NONBLOCK | O_CLOEXEC); }
+
+// Asks for a size and returns the one the pipe has.
+static inline int sys_pipe_size(int fd, int wanted) {
+  if (wanted > 0) (void)fcntl(fd, F_SETPIPE_SZ, wanted);
+  return fcntl(fd, F_GETPIPE_SZ);
+}
+
+static inline int sys_peer_name(int fd, struct sockaddr *address, socklen_t *length) {
+  return getpeername(fd, address, length);
+}
+
+static inline int sys_own_name(int fd, struct sockaddr *address, socklen_t *length) {
+  return getsockname(fd, address, length);
+}
+
+static inline int sys_file_mode(int fd, uint32_t mode) { return fchmod(fd, (mode_t)mode); }
+
+#endif

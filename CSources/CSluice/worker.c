@@ -1,0 +1,258 @@
+// A worker: its slots, its run queue, and the turn.
+#include "internal.h"
+
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <poll.h>
+#include <unistd.h>
+
+// ---- slots -------------------------------------------------------------------------------------
+
+uint32_t worker_slot(const struct sluice_worker *w, const struct connection *c) {
+  return (uint32_t)(c - w->slots);
+}
+
+struct connection *worker_find(const struct sluice_worker *w, uint32_t slot,
+                               uint32_t generation) {
+  if (slot >= w->slots_touched) return NULL;
+  struct connection *c = &w->slots[slot];
+  return c->state != STATE_FREE && c->generation == generation ? c : NULL;
+}
+
+struct connection *worker_take_slot(struct sluice_worker *w) {
+  struct connection *c = NULL;
+  if (w->free_slot != NO_SLOT) {
+    c = &w->slots[w->free_slot];
+    w->free_slot = c->next;
+  } else if (w->slots_touched < w->slots_max) {
+    c = &w->slots[w->slots_touched++];
+  }
+  if (c) w->live++;
+  return c;
+}
+
+void worker_give_slot(struct sluice_worker *w, struct connection *c) {
+  CHECKED(c->in_kernel == 0 && c->sides[0].descriptor < 0 && c->sides[1].descriptor < 0);
+  connection_move(w, c, STATE_FREE);
+  c->next = w->free_slot;
+  w->free_slot = worker_slot(w, c);
+  w->live--;
+  listen_give_credit(w);
+}
+
+void worker_queue(struct sluice_worker *w, struct connection *c) {
+  if (c->queued) return;
+  c->queued = true;
+  w->run_queue[(w->run_head + w->run_count++) & w->run_mask] = worker_slot(w, c);
+}
+
+struct sluice_event *worker_event(struct sluice_worker *w, struct connection *c,
+                                  enum sluice_event_kind kind) {
+  if (w->events_count == EVENTS_PER_TURN) return NULL;
+  struct sluice_event *event = &w->events[w->events_count++];
+  *event = (struct sluice_event){
+      .id = {worker_slot(w, c), c->generation}, .listener = c->listener, .kind = kind};
+  return event;
+}
+
+// ---- what event sources report -----------------------------------------------------------------
+
+void worker_ready(struct sluice_worker *w, uint32_t slot, uint32_t generation,
+                  enum sluice_side side, uint32_t poll_mask) {
+  struct connection *c = worker_find(w, slot, generation);
+  if (!c) return;
+  struct side *s = &c->sides[side];
+  if (poll_mask & (POLLIN | POLLRDHUP | POLLHUP | POLLERR)) s->readable = true;
+  if (poll_mask & (POLLOUT | POLLHUP | POLLERR)) s->writable = true;
+  if (poll_mask & (POLLRDHUP | POLLHUP | POLLERR)) s->hung_up = true;
+  worker_queue(w, c);
+}
+
+void worker_spliced(struct sluice_worker *w, uint32_t slot, uint32_t generation, int half,
+                    int32_t result) {
+  struct connection *c = worker_find(w, slot, generation);
+  INVARIANT(c);  // a slot with an operation in the kernel is never freed
+  connection_gave(w, c, half == 0 ? KERNEL_SPLICE_UP : KERNEL_SPLICE_DOWN);
+  relay_spliced(w, c, half, result);
+}
+
+void worker_woken(struct sluice_worker *w) { w->woken = true; }
+
+// ---- the turn ----------------------------------------------------------------------------------
+
+// Slots whose closed event was in the last batch are free now. Every question of that batch must
+// have been answered.
+static void turn_begin(struct sluice_worker *w) {
+  for (uint32_t i = 0; i < w->events_count; i++) {
+    const struct sluice_event *event = &w->events[i];
+    struct connection *c = worker_find(w, event->id.slot, event->id.generation);
+    if (event->kind == sluice_event_kind_closed) {
+      INVARIANT(c);
+      worker_give_slot(w, c);
+    } else {
+      INVARIANT(!c || c->state != STATE_ASKING || c->redial || c->halves[0].ask);
+    }
+  }
+  w->events_count = 0;
+}
+
+// Each connection that was queued before gets one run; those queued meanwhile wait for the next
+// loop, so that nobody keeps the worker from looking at the kernel.
+static void turn_run(struct sluice_worker *w) {
+  for (uint32_t left = w->run_count; left > 0; left--) {
+    struct connection *c = &w->slots[w->run_queue[w->run_head & w->run_mask]];
+    w->run_head++;
+    w->run_count--;
+    c->queued = false;
+    connection_run(w, c);
+  }
+}
+
+static void turn_clock(struct sluice_worker *w) {
+  w->now_ns = sys_now_ns();
+  w->now_ms = w->now_ns / 1000000;
+}
+
+static uint64_t turn_wait_ns(const struct sluice_worker *w, uint64_t until_ns) {
+  if (w->run_count > 0) return 0;
+  uint64_t wait = until_ns == UINT64_MAX      ? UINT64_MAX
+                  : until_ns > w->now_ns      ? until_ns - w->now_ns
+                                              : 0;
+  uint64_t deadline = deadline_wait_ns(w);
+  if (deadline < wait) wait = deadline;
+  if (w->accept_paused) {
+    uint64_t retry = w->accept_retry_ms > w->now_ms
+                         ? (w->accept_retry_ms - w->now_ms) * 1000000u
+                         : 1000000u;
+    if (retry < wait) wait = retry;
+  }
+  return wait;
+}
+
+// Waits may be batched while all that moves is one-way bulk.
+static bool turn_batches(const struct sluice_worker *w) {
+  return w->now_ns - w->bulk_ns < BATCH_QUIET_NS &&
+         w->now_ns - w->interactive_ns > BATCH_QUIET_NS;
+}
+
+uint32_t sluice_worker_turn(struct sluice_worker *w, int32_t wait_ms) {
+  turn_begin(w);
+  turn_clock(w);
+  uint64_t until_ns =
+      wait_ms < 0 ? UINT64_MAX : w->now_ns + (uint64_t)(uint32_t)wait_ms * 1000000u;
+  w->stats.turns++;
+  for (int loop = 0; loop < RUNS_BEFORE_MAIL; loop++) {
+    turn_run(w);
+    if (w->events_count > 0) break;
+    w->source->wait(w, turn_wait_ns(w, until_ns), turn_batches(w));
+    turn_clock(w);
+    deadline_run(w);
+    if (w->accept_paused && w->now_ms >= w->accept_retry_ms) listen_review(w);
+    if (w->woken || w->now_ns >= until_ns) {
+      turn_run(w);
+      break;
+    }
+  }
+  w->woken = false;
+  return w->events_count;
+}
+
+const struct sluice_event *sluice_worker_events(const struct sluice_worker *w) {
+  return w->events;
+}
+
+void sluice_worker_wake(struct sluice_worker *w) {
+  uint64_t one = 1;
+  ssize_t written = write(w->wake_descriptor, &one, sizeof one);
+  (void)written;  // EAGAIN: the counter is full of wakes already
+}
+
+// ---- made and unmade ---------------------------------------------------------------------------
+
+static void *reserve(size_t bytes) {
+  void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                  -1, 0);
+  return at == MAP_FAILED ? NULL : at;
+}
+
+static uint32_t run_queue_length(const struct sluice_worker *w) {
+  uint32_t length = 2;
+  while (length < w->slots_max) length *= 2;
+  return length;
+}
+
+static bool worker_open_memory(struct sluice_worker *w, const struct sluice_options *options) {
+  w->slots = reserve((size_t)w->slots_max * sizeof *w->slots);
+  w->records = reserve((size_t)w->slots_max * RECORD_BYTES);
+  w->run_mask = run_queue_length(w) - 1;
+  w->run_queue = reserve(((size_t)w->run_mask + 1) * sizeof *w->run_queue);
+  w->scratch = reserve(BUFFER_BYTES);
+  w->listeners = calloc(LISTENERS_MAX, sizeof *w->listeners);
+  return w->slots && w->records && w->run_queue && w->scratch && w->listeners &&
+         buffers_open(w) && pipes_open(w, options->pipes);
+}
+
+static bool worker_open_source(struct sluice_worker *w, enum sluice_events wanted,
+                               struct sluice_error *error) {
+#ifdef SLUICE_SIMULATION
+  (void)wanted;
+  w->source = &source_simulated;
+  return w->source->open(w, error);
+#else
+  if (wanted != sluice_events_epoll) {
+    w->source = &source_ring;
+    if (w->source->open(w, error)) return true;
+    if (wanted == sluice_events_ring) return false;
+  }
+  w->source = &source_epoll;
+  return w->source->open(w, error);
+#endif
+}
+
+struct sluice_worker *sluice_worker_create(const struct sluice_options *options,
+                                           struct sluice_error *error) {
+  *error = (struct sluice_error){.call = "mmap", .number = ENOMEM};
+  struct sluice_worker *w = calloc(1, sizeof *w);
+  if (!w) return NULL;
+  w->shared = options->shared;
+  w->slots_max = options->slots;
+  w->buffers_max = options->buffers;
+  w->workers = options->workers;
+  w->free_slot = NO_SLOT;
+  memset(w->wheel.heads, 0xff, sizeof w->wheel.heads);
+  turn_clock(w);
+  w->wheel.tick = w->now_ms / WHEEL_TICK_MS;
+  w->wake_descriptor = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (w->wake_descriptor < 0) *error = (struct sluice_error){"eventfd", errno};
+  if (w->wake_descriptor < 0 || !worker_open_memory(w, options) ||
+      !worker_open_source(w, options->events, error)) {
+    w->source = NULL;
+    sluice_worker_destroy(w);
+    return NULL;
+  }
+  *error = (struct sluice_error){0};
+  return w;
+}
+
+enum sluice_events sluice_worker_source(const struct sluice_worker *w) { return w->source->kind; }
+
+// The source goes first: once the ring is closed the kernel holds nothing of ours.
+void sluice_worker_destroy(struct sluice_worker *w) {
+  if (w->source) w->source->close(w);
+  for (uint32_t slot = 0; slot < w->slots_touched; slot++) {
+    struct connection *c = &w->slots[slot];
+    if (c->state == STATE_FREE) continue;
+    for (int i = 0; i < 2; i++)
+      if (c->sides[i].descriptor >= 0) sys_close(c->sides[i].descriptor);
+    listen_give_credit(w);
+  }
+  pipes_close(w);
+  buffers_close(w);
+  if (w->slots) munmap(w->slots, (size_t)w->slots_max * sizeof *w->slots);
+  if (w->records) munmap(w->records, (size_t)w->slots_max * RECORD_BYTES);
+  if (w->run_queue) munmap(w->run_queue, ((size_t)w->run_mask + 1) * sizeof *w->run_queue);
+  if (w->scratch) munmap(w->scratch, BUFFER_BYTES);
+  free(w->listeners);
+  if (w->wake_descriptor >= 0) close(w->wake_descriptor);
+  free(w);
+}
