@@ -16,7 +16,7 @@ package enum ConnectionLogLine {
     line.append(text: ",\"client\":")
     line.append(jsonString: record.client)
     line.append(text: ",\"local\":")
-    if let local = record.local { line.append(jsonString: local) } else { line.append(text: "null") }
+    line.append(jsonString: record.local)
     line.append(text: ",\"backend\":")
     line.append(jsonString: record.backend)
     line.append(text: ",\"server\":")
@@ -65,9 +65,8 @@ extension [UInt8] {
     }
   }
 
-  /// Microseconds as milliseconds: 120 is `0.12`, 20300 is `20.3`, 0 is `0.0`; nil is `null`.
-  mutating func append(milliseconds us: UInt64?) {
-    guard let us else { return append(text: "null") }
+  /// Microseconds as milliseconds: 120 is `0.12`, 20300 is `20.3`, 0 is `0.0`.
+  mutating func append(milliseconds us: UInt64) {
     append(decimal: us / 1000)
     append(UInt8(ascii: "."))
     var (rest, unit) = (us % 1000, 100 as UInt64)

@@ -10,8 +10,8 @@ package struct ConnectionRecord: Sendable, Equatable {
   package var id: UniqueID
   package var listener: String
   package var client: SocketAddress
-  /// The address the client reached; nil when the connection was gone before it could be asked.
-  package var local: SocketAddress?
+  /// The address the client reached.
+  package var local: SocketAddress
   /// Nil while no backend was chosen.
   package var backend: String?
   /// The last server that was dialled, as the configuration writes it.
@@ -24,10 +24,10 @@ package struct ConnectionRecord: Sendable, Equatable {
   /// The part of `bytesUp` that was never copied to user space.
   package var splicedUp: UInt64 = 0
   package var splicedDown: UInt64 = 0
-  /// Of the dial that worked; nil when none did.
-  package var connectUs: UInt64?
-  /// From accept to the server's first byte; nil when none came.
-  package var firstByteUs: UInt64?
+  /// Of the dial that worked; 0 when none did.
+  package var connectUs: UInt64 = 0
+  /// From accept to the server's first byte; 0 when none came.
+  package var firstByteUs: UInt64 = 0
   package var durationUs: UInt64 = 0
   /// Between the two FINs.
   package var halfClosedUs: UInt64 = 0
@@ -38,7 +38,7 @@ package struct ConnectionRecord: Sendable, Equatable {
 
   package init(
     endedWallMs: UInt64, id: UniqueID, listener: String, client: SocketAddress,
-    local: SocketAddress? = nil, end: ConnectionEnd
+    local: SocketAddress, end: ConnectionEnd
   ) {
     self.endedWallMs = endedWallMs
     self.id = id

@@ -34,6 +34,9 @@ package enum Sockets {
   package struct Accepted: ~Copyable {
     package let descriptor: Descriptor
     package let client: SocketAddress
+
+    /// Gives up ownership without closing.
+    package consuming func release() -> Int32 { descriptor.release() }
   }
 
   /// getsockname(2)
@@ -59,9 +62,10 @@ package enum Sockets {
     _ = try checked(system_shutdown_writing(descriptor.number), "shutdown")
   }
 
-  /// Ends both directions; a thread blocked in `accept` on it wakes with an error.
-  package static func shutdownBoth(_ descriptor: borrowing Descriptor) {
-    _ = system_shutdown_both(descriptor.number)
+  /// Ends both directions; a thread blocked in `accept` on it wakes with an error. By number,
+  /// because that thread has the descriptor; it must still be open.
+  package static func shutdownBoth(number: Int32) {
+    _ = system_shutdown_both(number)
   }
 
   /// The kernel's form of an address. [ENAMETOOLONG]

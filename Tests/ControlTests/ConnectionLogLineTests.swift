@@ -45,11 +45,11 @@ import Wire
   @Test func whatIsNotKnownIsNull() {
     var record = ConnectionRecord(
       endedWallMs: 0, id: UniqueID(high: 0, low: 0), listener: "l",
-      client: .unix(path: ""), end: .rejected)
+      client: .unix(path: ""), local: .unix(path: "/run/l"), end: .rejected)
     record.reason = "limit.connections"
     let text = line(record)
-    #expect(text.contains(#""local":null,"backend":null,"server":null,"tries":0"#))
-    #expect(text.contains(#""connect_ms":null,"first_byte_ms":null,"duration_ms":0.0"#))
+    #expect(text.contains(#""client":"unix:","local":"unix:/run/l","backend":null,"server":null,"tries":0"#))
+    #expect(text.contains(#""connect_ms":0.0,"first_byte_ms":0.0,"duration_ms":0.0"#))
     #expect(text.hasSuffix("\"end\":\"rejected\",\"reason\":\"limit.connections\"}\n"))
   }
 

@@ -1,0 +1,145 @@
+package import Config
+package import System
+package import Wire
+
+/// Looks before the start at what the system allows, so that what is missing becomes one sentence
+/// that says what to do, and not an errno in the middle of the start.
+package struct Preflight: Sendable, Equatable {
+  /// Sentences; any of these and the server does not start.
+  package var errors: [String] = []
+  /// Sentences about a server that starts with less than was asked for.
+  package var warnings: [String] = []
+  /// How many connections at once the descriptors suffice for; at most what was asked for.
+  package var connections: Int
+
+  /// What the system said; `ofThisSystem` asks it.
+  package struct Facts: Sendable {
+    package var descriptors: UInt64
+    package var workers: Int
+    package var hasBindService: Bool
+    package var firstUnprivilegedPort: UInt16
+    /// Why io_uring cannot be used here; nil when it can.
+    package var ringDenied: SystemError.Code?
+    package var ringDisabledSetting: Int?
+
+    package init(
+      descriptors: UInt64, workers: Int, hasBindService: Bool = true,
+      firstUnprivilegedPort: UInt16 = 1024, ringDenied: SystemError.Code? = nil,
+      ringDisabledSetting: Int? = nil
+    ) {
+      self.descriptors = descriptors
+      self.workers = workers
+      self.hasBindService = hasBindService
+      self.firstUnprivilegedPort = firstUnprivilegedPort
+      self.ringDenied = ringDenied
+      self.ringDisabledSetting = ringDisabledSetting
+    }
+  }
+
+  /// Descriptors that stay free for reload, logs and administration when connections have taken
+  /// all others: administration must work exactly then.
+  package static let keptBack = 64
+
+  package init(
+    _ snapshot: Snapshot, _ facts: Facts, obstacle: (SocketAddress) -> BindObstacle?
+  ) {
+    connections = snapshot.limits.maxConnections
+    lookAtRing(snapshot.events, facts)
+    lookAtDescriptors(snapshot, facts)
+    for listener in snapshot.listeners {
+      for address in listener.binds {
+        guard let obstacle = obstacle(address) else { continue }
+        if obstacle == .familyAbsent, Preflight.isOneOfTwo(address, of: listener) { continue }
+        errors.append(
+          "listener \(listener.name): "
+            + Preflight.sentence(about: obstacle, at: address, facts))
+      }
+    }
+  }
+
+  // ---- io_uring ----------------------------------------------------------------------------
+
+  private mutating func lookAtRing(_ events: EventsChoice, _ facts: Facts) {
+    guard let denied = facts.ringDenied else { return }
+    let cause = Preflight.ringCause(denied, setting: facts.ringDisabledSetting)
+    switch events {
+    case .ring:
+      errors.append(
+        "`events: ring` needs io_uring, but \(cause); allow it, or say `events: auto` or "
+          + "`events: epoll`")
+    case .auto:
+      warnings.append("\(cause), so events come from epoll")
+    case .epoll:
+      break
+    }
+  }
+
+  private static func ringCause(_ denied: SystemError.Code, setting: Int?) -> String {
+    if let setting, setting > 0 {
+      return "io_uring is switched off here (sysctl kernel.io_uring_disabled is \(setting))"
+    }
+    switch denied {
+    case .notPermitted, .accessDenied:
+      return "io_uring is denied to this process (a seccomp profile, as containers have)"
+    case .notImplemented:
+      return "this kernel has no io_uring"
+    default:
+      return "io_uring does not work here (\(denied))"
+    }
+  }
+
+  // ---- descriptors -------------------------------------------------------------------------
+
+  private mutating func lookAtDescriptors(_ snapshot: Snapshot, _ facts: Facts) {
+    let wanted = snapshot.limits.maxConnections
+    let sockets = snapshot.listeners.reduce(0) { $0 + $1.binds.count }
+    // Standard streams, signals and the log; for each worker its events, its wake and its sockets.
+    let base = 16 + facts.workers * (4 + sockets)
+    let have = Int(clamping: facts.descriptors)
+    let needed = base + Preflight.keptBack + 2 * wanted
+    guard have < needed else { return }
+    connections = (have - base - Preflight.keptBack) / 2
+    let advice = "raise it (`ulimit -Hn`, or LimitNOFILE= in a systemd unit) to \(needed)"
+    if connections < 1 {
+      errors.append(
+        "the limit of \(have) open file descriptors leaves none for connections; \(advice)")
+      connections = 0
+    } else {
+      warnings.append(
+        "the limit of \(have) open file descriptors is enough for \(connections) connections at "
+          + "once, not for the \(wanted) of limits.max-connections; \(advice)")
+    }
+  }
+
+  // ---- addresses ---------------------------------------------------------------------------
+
+  /// `":25"` means both families; a machine without IPv6 serves the other.
+  private static func isOneOfTwo(_ address: SocketAddress, of listener: Listener) -> Bool {
+    guard case .ipv6 = address, address.isWildcard else { return false }
+    return listener.binds.contains { other in
+      if case .ipv4 = other { return other.isWildcard && other.port == address.port }
+      return false
+    }
+  }
+
+  private static func sentence(
+    about obstacle: BindObstacle, at address: SocketAddress, _ facts: Facts
+  ) -> String {
+    switch obstacle {
+    case .inUse:
+      return "\(address) is in use by another process"
+    case .accessDenied:
+      guard let port = address.port, port < facts.firstUnprivilegedPort, !facts.hasBindService
+      else { return "\(address) may not be bound by this user" }
+      return "\(address) needs the right to bind ports below \(facts.firstUnprivilegedPort): "
+        + "start as root, or give CAP_NET_BIND_SERVICE (`setcap cap_net_bind_service=+ep` on the "
+        + "program, or AmbientCapabilities= in a systemd unit)"
+    case .notLocal:
+      return "\(address) is not an address of this machine"
+    case .familyAbsent:
+      return "\(address): this machine has no such address family"
+    case .other(let code):
+      return "\(address) cannot be bound: \(code)"
+    }
+  }
+}
