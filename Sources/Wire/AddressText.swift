@@ -95,7 +95,8 @@ enum AddressText {
       guard count < 8 else { throw TextFault(offset: at) }
       let (value, end) = hexadecimalGroup(bytes, from: at)
       if end < bytes.count, bytes[end] == UInt8(ascii: ".") {
-        guard count <= 6 else { throw TextFault(offset: at) }
+        // The dotted tail is the last 32 bits, so a dot anywhere else is what is wrong.
+        guard gap == nil ? count == 6 : count < 6 else { throw TextFault(offset: end) }
         let tail = try dottedTail(bytes, from: at)
         groups[count] = UInt16(truncatingIfNeeded: tail >> 16)
         groups[count + 1] = UInt16(truncatingIfNeeded: tail)
@@ -146,7 +147,8 @@ enum AddressText {
     }
   }
 
-  private static func dottedTail(_ bytes: Span<UInt8>, from start: Int) throws(TextFault) -> UInt32 {
+  private static func dottedTail(_ bytes: Span<UInt8>, from start: Int) throws(TextFault) -> UInt32
+  {
     do {
       return try ipv4(bytes.extracting(start..<bytes.count))
     } catch {

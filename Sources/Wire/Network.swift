@@ -1,6 +1,6 @@
-/// A set of source addresses: an IPv4 or IPv6 network in CIDR form (RFC 4632, RFC 4291 section 2.3),
-/// or `unix` for everything that comes over a Unix socket. Host bits are always zero, so equal
-/// networks are equal values.
+/// A set of source addresses: an IPv4 or IPv6 network in CIDR form (RFC 4632, RFC 4291 section
+/// 2.3), or `unix` for everything that comes over a Unix socket. Host bits are always zero, so
+/// equal networks are equal values.
 package enum Network: Hashable, Sendable {
   case ipv4(UInt32, prefix: UInt8)
   case ipv6(high: UInt64, low: UInt64, prefix: UInt8)

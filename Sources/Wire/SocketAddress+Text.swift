@@ -17,7 +17,7 @@ extension SocketAddress: LosslessStringConvertible {
     let host = bytes.span.extracting(0..<colon)
     let isBracketed = host.count > 0 && host[0] == UInt8(ascii: "[")
     guard let address = SocketAddress(hostBytes: host, port: UInt16(port)),
-      (address.isIPv6 == isBracketed)
+      address.isIPv6 == isBracketed
     else { return nil }
     self = address
   }

@@ -1,4 +1,5 @@
-/// An address of a stream socket: IPv4, IPv6 or Unix. A plain value; the first two cases never allocate.
+/// An address of a stream socket: IPv4, IPv6 or Unix. A plain value; the first two cases never
+/// allocate.
 ///
 /// IPv6 addresses are two 64-bit words in host order: `2001:db8::1` is high `0x20010db8_00000000`,
 /// low `1`. An IPv4 address is one 32-bit word in host order: `127.0.0.1` is `0x7f000001`.

@@ -66,7 +66,8 @@ struct SocketAddressTests {
     ("1:2:3:4:5:6:7::", "1:2:3:4:5:6:7:0"),
     ("::2:3:4:5:6:7:8", "0:2:3:4:5:6:7:8"),
     ("1:2:3:4:5:6:1.2.3.4", "1:2:3:4:5:6:102:304"),
-    // RFC 5952 section 4.2.2: "The symbol "::" MUST NOT be used to shorten just one 16-bit 0 field."
+    // RFC 5952 section 4.2.2: "The symbol "::" MUST NOT be used to shorten just one 16-bit 0
+    // field."
     ("2001:db8:0:1:1:1:1:1", "2001:db8:0:1:1:1:1:1"),
     // 4.2.3: "the longest run of consecutive 16-bit 0 fields MUST be shortened", "the first
     // sequence of zero bits MUST be shortened" when they are equal.
