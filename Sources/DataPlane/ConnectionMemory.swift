@@ -1,0 +1,78 @@
+internal import CSluice
+internal import System
+internal import Wire
+
+/// What Swift remembers of a live connection: 64 bytes in the worker's table, all zero at accept.
+/// Indexes are into the route table of `generation`. With C's counters it is all that a hand-over
+/// of the connection would have to carry.
+struct ConnectionMemory {
+  private var idHigh: UInt64 = 0
+  private var idLow: UInt64 = 0
+  private var clientHigh: UInt64 = 0
+  private var clientLow: UInt64 = 0
+  private var localHigh: UInt64 = 0
+  private var localLow: UInt64 = 0
+  private var clientPort: UInt16 = 0
+  private var localPort: UInt16 = 0
+  private var clientFamily: Family = .none
+  private var localFamily: Family = .none
+  var generation: UInt16 = 0
+  /// Dials begun; stops at 255, far beyond any number of retries.
+  private var dials: UInt8 = 0
+  /// Plus one; 0 is none.
+  private var serverPlusOne: UInt32 = 0
+  private var backendPlusOne: UInt32 = 0
+
+  private enum Family: UInt8 { case none = 0, ipv4, ipv6, unix }
+
+  var id: UniqueID {
+    get { UniqueID(high: idHigh, low: idLow) }
+    set { (idHigh, idLow) = (newValue.high, newValue.low) }
+  }
+
+  var tries: Int {
+    get { Int(dials) }
+    set { dials = UInt8(clamping: newValue) }
+  }
+
+  var server: Int? {
+    get { serverPlusOne == 0 ? nil : Int(serverPlusOne) - 1 }
+    set { serverPlusOne = newValue.map { UInt32($0) + 1 } ?? 0 }
+  }
+
+  var backend: Int? {
+    get { backendPlusOne == 0 ? nil : Int(backendPlusOne) - 1 }
+    set { backendPlusOne = newValue.map { UInt32($0) + 1 } ?? 0 }
+  }
+
+  /// Scopes of link-local addresses are not kept.
+  var client: SocketAddress? {
+    get { address(clientFamily, clientHigh, clientLow, clientPort) }
+    set { (clientFamily, clientHigh, clientLow, clientPort) = parts(newValue) }
+  }
+
+  var local: SocketAddress? {
+    get { address(localFamily, localHigh, localLow, localPort) }
+    set { (localFamily, localHigh, localLow, localPort) = parts(newValue) }
+  }
+
+  private func address(
+    _ family: Family, _ high: UInt64, _ low: UInt64, _ port: UInt16
+  ) -> SocketAddress? {
+    switch family {
+    case .none: nil
+    case .ipv4: .ipv4(UInt32(truncatingIfNeeded: low), port: port)
+    case .ipv6: .ipv6(high: high, low: low, port: port, scope: 0)
+    case .unix: .unix(path: "")
+    }
+  }
+
+  private func parts(_ address: SocketAddress?) -> (Family, UInt64, UInt64, UInt16) {
+    switch address {
+    case nil: (.none, 0, 0, 0)
+    case .ipv4(let bits, let port): (.ipv4, 0, UInt64(bits), port)
+    case .ipv6(let high, let low, let port, _): (.ipv6, high, low, port)
+    case .unix: (.unix, 0, 0, 0)
+    }
+  }
+}

@@ -1,0 +1,99 @@
+internal import CSluice
+internal import Routing
+internal import System
+internal import Wire
+
+// C's words as Swift's.
+
+extension sluice_splice {
+  init(_ engine: SpliceEngine) {
+    switch engine {
+    case .inline: self = .inline
+    case .ring: self = .ring
+    case .off: self = .off
+    }
+  }
+}
+
+extension DialError {
+  /// From an errno of connect(2), socket(2) or bind(2).
+  init(_ number: Int32) {
+    switch number {
+    case 111, 2, 104: self = .refused  // ECONNREFUSED, ENOENT (Unix), ECONNRESET
+    case 110: self = .timedOut  // ETIMEDOUT
+    case 100, 101, 112, 113: self = .unreachable  // ENETDOWN, ENETUNREACH, EHOSTDOWN, EHOSTUNREACH
+    case 11, 23, 24, 98, 99, 105: self = .noLocalAddress  // EAGAIN to ENOBUFS: none left
+    default: self = .other
+    }
+  }
+}
+
+extension ConnectionEnd {
+  init(_ end: sluice_end) {
+    switch end {
+    case .client_fin: self = .clientFIN
+    case .client_reset: self = .clientReset
+    case .client_error: self = .clientError
+    case .upstream_fin: self = .upstreamFIN
+    case .upstream_reset: self = .upstreamReset
+    case .upstream_error: self = .upstreamError
+    case .deadline_preface: self = .prefaceDeadline
+    case .deadline_connect: self = .connectDeadline
+    case .deadline_idle: self = .idleDeadline
+    case .deadline_half_closed: self = .halfClosedDeadline
+    case .deadline_max_age: self = .maxAgeDeadline
+    case .deadline_drain: self = .drainDeadline
+    case .rejected: self = .rejected
+    case .killed, .none: self = .killed
+    }
+  }
+}
+
+extension ConnectionRecord {
+  init(
+    _ summary: sluice_summary, _ memory: ConnectionMemory, _ table: RouteTable, listener: Int,
+    endedWallMs: UInt64
+  ) {
+    let first = sluice_end(rawValue: UInt8(truncatingIfNeeded: summary.ends)) ?? .killed
+    let reason = RejectReason(rawValue: summary.reason)
+    self.init(
+      endedWallMs: endedWallMs, id: memory.id,
+      listener: table.listeners.indices.contains(listener) ? table.listeners[listener].name : "",
+      client: memory.client ?? .unix(path: ""), local: memory.local ?? .unix(path: ""),
+      end: reason == .dialTimeout ? .connectDeadline : ConnectionEnd(first))
+    if let backend = memory.backend { self.backend = table.backends[backend].name }
+    if let server = memory.server { self.server = table.servers[server].name }
+    tries = summary.tries
+    bytesUp = summary.bytes_up
+    bytesDown = summary.bytes_down
+    splicedUp = summary.spliced_up
+    splicedDown = summary.spliced_down
+    connectUs = summary.connect_us
+    firstByteUs = summary.first_byte_us
+    durationUs = summary.duration_us
+    halfClosedUs = summary.half_closed_us
+    self.reason = reason?.code
+  }
+}
+
+extension WorkerStats {
+  init(_ stats: sluice_stats) {
+    accepted = stats.accepted
+    closed = stats.closed
+    dialled = stats.dialled
+    dialFailures = stats.dial_failures
+    bytesUp = stats.bytes_up
+    bytesDown = stats.bytes_down
+    bytesSpliced = stats.bytes_spliced
+    turns = stats.turns
+    promotions = stats.promotions
+    demotions = stats.demotions
+    pipeMisses = stats.pipe_misses
+    acceptPauses = stats.accept_pauses
+    overflows = stats.overflows
+    connections = stats.connections
+    buffers = stats.buffers
+    pipes = stats.pipes
+    isAcceptPaused = stats.accept_paused
+  }
+}

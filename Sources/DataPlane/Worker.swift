@@ -1,0 +1,166 @@
+internal import CSluice
+internal import System
+internal import Wire
+
+/// The Swift face of one C worker. Made, used and destroyed on the thread that owns it.
+@safe struct Worker: ~Copyable {
+  private let raw: OpaquePointer
+
+  /// - Throws: what the kernel refuses: memory, io_uring, epoll.
+  init(_ options: sluice_options) throws(StartError) {
+    var options = options
+    var error = sluice_error()
+    guard let raw = unsafe sluice_worker_create(&options, &error) else {
+      throw StartError(error)
+    }
+    unsafe self.raw = raw
+  }
+
+  deinit { unsafe sluice_worker_destroy(raw) }
+
+  var source: EventSource {
+    unsafe sluice_worker_source(raw) == .epoll ? .epoll : .ring
+  }
+
+  /// One turn; the only call that blocks. Returns how many events there are.
+  mutating func turn(waitingAtMostMs: Int32) -> Int {
+    Int(unsafe sluice_worker_turn(raw, waitingAtMostMs))
+  }
+
+  /// The events of the last turn. The borrow keeps the next turn away.
+  @_lifetime(borrow self)
+  func events(_ count: Int) -> Span<sluice_event> {
+    unsafe _overrideLifetime(
+      Span(_unsafeStart: sluice_worker_events(raw), count: count), borrowing: self)
+  }
+
+  func answer(_ id: sluice_id, _ answer: inout sluice_answer) -> sluice_result {
+    unsafe sluice_worker_answer(raw, id, &answer)
+  }
+
+  /// Relays both halves to the end by `route`.
+  func relay(_ id: sluice_id, by route: inout sluice_route) -> sluice_result {
+    unsafe withUnsafePointer(to: &route) { pointer in
+      var answer = sluice_answer()
+      answer.up.mode = .relay
+      answer.down.mode = .relay
+      unsafe answer.route = unsafe pointer
+      return unsafe sluice_worker_answer(raw, id, &answer)
+    }
+  }
+
+  func reject(_ id: sluice_id, reason: UInt32) {
+    _ = unsafe sluice_worker_reject(raw, id, sluice_bytes(), reason)
+  }
+
+  func kill(_ id: sluice_id, _ end: sluice_end) -> Bool {
+    unsafe sluice_worker_kill(raw, id, end) == .done
+  }
+
+  /// Ends up to `most` connections from `cursor` on; returns how many.
+  func killAll(_ end: sluice_end, cursor: inout UInt32, most: UInt32) -> Int {
+    Int(unsafe sluice_worker_kill_all(raw, UInt32.max, end, &cursor, most))
+  }
+
+  /// The client's address and the one it reached; nil when it is gone already.
+  func endpoints(_ id: sluice_id) -> (client: SocketAddress, local: SocketAddress)? {
+    var client = sluice_endpoint()
+    var local = sluice_endpoint()
+    guard unsafe sluice_worker_endpoints(raw, id, &client, &local) == .done else { return nil }
+    return (SocketAddress(client), SocketAddress(local))
+  }
+
+  /// What this side remembers of a connection; nil when it is gone.
+  func memory(_ id: sluice_id) -> ConnectionMemory? {
+    guard let record = unsafe sluice_worker_record(raw, id) else { return nil }
+    return unsafe record.load(as: ConnectionMemory.self)
+  }
+
+  func remember(_ memory: ConnectionMemory, of id: sluice_id) {
+    guard let record = unsafe sluice_worker_record(raw, id) else { return }
+    unsafe record.storeBytes(of: memory, as: ConnectionMemory.self)
+  }
+
+  func listen(_ descriptor: Int32, tag: Int, exclusive: Bool) -> Bool {
+    unsafe sluice_worker_listen(raw, descriptor, UInt32(tag), exclusive)
+  }
+
+  func unlisten(tag: Int) { unsafe sluice_worker_unlisten(raw, UInt32(tag)) }
+
+  var stats: sluice_stats {
+    var stats = sluice_stats()
+    unsafe sluice_worker_stats(raw, &stats)
+    return stats
+  }
+
+  /// Up to `most` live connections from `cursor` on.
+  func sessions(cursor: inout UInt32, most: Int) -> [sluice_session] {
+    var sessions = [sluice_session](repeating: sluice_session(), count: most)
+    let count = unsafe sessions.withUnsafeMutableBufferPointer { buffer in
+      guard let start = buffer.baseAddress else { return 0 }
+      return Int(unsafe sluice_worker_list(raw, &cursor, start, UInt32(most)))
+    }
+    sessions.removeLast(most - count)
+    return sessions
+  }
+
+  /// What other threads need to end a wait.
+  var waker: Waker { unsafe Waker(raw) }
+}
+
+/// Ends the wait of a worker from any thread; to be used only while the worker lives.
+@safe struct Waker: @unchecked Sendable {
+  private let raw: OpaquePointer
+
+  fileprivate init(_ raw: OpaquePointer) { unsafe self.raw = raw }
+
+  func wake() { unsafe sluice_worker_wake(raw) }
+}
+
+/// The counts that all workers keep together; outlives them.
+@safe final class SharedCounts: @unchecked Sendable {
+  let raw: OpaquePointer
+
+  /// - Parameters:
+  ///   - descriptors: how many all workers may open, pipes included.
+  ///   - connections: how many there may be at once.
+  init(descriptors: Int, connections: Int) throws(StartError) {
+    let made = unsafe sluice_shared_create(
+      UInt32(clamping: descriptors), UInt32(clamping: connections))
+    guard let made = unsafe made else { throw StartError(call: "aligned_alloc", number: 12) }
+    unsafe raw = made
+  }
+
+  deinit { unsafe sluice_shared_destroy(raw) }
+
+  var connections: Int { Int(unsafe sluice_shared_connections(raw)) }
+}
+
+/// Which event source a worker got.
+package enum EventSource: Sendable, Equatable {
+  case ring
+  case epoll
+}
+
+/// What the kernel refused at the start of the data plane.
+package struct StartError: Error, Sendable, Equatable {
+  /// The call that failed.
+  package let call: String
+  /// Its errno.
+  package let number: Int32
+
+  init(call: String, number: Int32) {
+    self.call = call
+    self.number = number
+  }
+
+  init(_ error: SystemError) {
+    call = "\(error.operation)"
+    number = error.code.rawValue
+  }
+
+  init(_ error: sluice_error) {
+    call = unsafe error.call.map { unsafe String(cString: $0) } ?? "start"
+    number = error.number
+  }
+}

@@ -1,0 +1,94 @@
+package import Wire
+
+/// What workers route by: one immutable, flat table per snapshot, borrowed by all of them.
+///
+/// Everything is an index into the arrays beside it, so that an answer carries numbers only: no
+/// retain and no allocation per decision.
+package final class RouteTable: Sendable {
+  /// By the tag of the listening socket.
+  package let listeners: [ListenerEntry]
+  package let backends: [BackendEntry]
+  /// The servers of all backends, those of one backend side by side.
+  package let servers: [ServerEntry]
+
+  package init(listeners: [ListenerEntry], backends: [BackendEntry], servers: [ServerEntry]) {
+    for backend in backends { precondition(backend.servers.upperBound <= servers.count) }
+    for listener in listeners { precondition(backends.indices.contains(listener.backend)) }
+    self.listeners = listeners
+    self.backends = backends
+    self.servers = servers
+  }
+}
+
+/// A listener as the data plane needs it. Times are milliseconds, 0 is off.
+package struct ListenerEntry: Sendable {
+  package let name: String
+  package let backend: Int
+  package let connectMs: UInt32
+  package let idleMs: UInt32
+  package let halfClosedMs: UInt32
+  package let maxAgeMs: UInt32
+
+  package init(
+    name: String, backend: Int, connectMs: UInt32, idleMs: UInt32, halfClosedMs: UInt32,
+    maxAgeMs: UInt32
+  ) {
+    self.name = name
+    self.backend = backend
+    self.connectMs = connectMs
+    self.idleMs = idleMs
+    self.halfClosedMs = halfClosedMs
+    self.maxAgeMs = maxAgeMs
+  }
+}
+
+/// The PROXY header that the servers of a backend get first.
+package enum ProxyHeaderVersion: Sendable {
+  case none
+  case v1
+  case v2
+}
+
+/// How the splice lane of a backend's connections moves bytes.
+package enum SpliceEngine: Sendable {
+  case inline
+  case ring
+  case off
+}
+
+package struct BackendEntry: Sendable {
+  package let name: String
+  /// Indexes into `RouteTable.servers`; never empty.
+  package let servers: Range<Int>
+  /// Further tries after the first.
+  package let retries: Int
+  package let header: ProxyHeaderVersion
+  package let splice: SpliceEngine
+  package let source: SocketAddress?
+  package let congestion: String
+
+  package init(
+    name: String, servers: Range<Int>, retries: Int, header: ProxyHeaderVersion,
+    splice: SpliceEngine, source: SocketAddress?, congestion: String
+  ) {
+    precondition(!servers.isEmpty)
+    self.name = name
+    self.servers = servers
+    self.retries = retries
+    self.header = header
+    self.splice = splice
+    self.source = source
+    self.congestion = congestion
+  }
+}
+
+package struct ServerEntry: Sendable {
+  /// As the configuration writes it.
+  package let name: String
+  package let address: SocketAddress
+
+  package init(name: String, address: SocketAddress) {
+    self.name = name
+    self.address = address
+  }
+}
