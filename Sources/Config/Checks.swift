@@ -90,10 +90,10 @@ struct Checks {
       }
       isComplete = false
       guard !backends.isEmpty else { continue }
-      let names = backends.map(\.name.value)
       diagnostics.error(
         wanted.position,
-        "unknown backend \"\(wanted.value)\"" + Checks.hint(for: wanted.value, among: names))
+        "unknown backend \"\(wanted.value)\""
+          + Checks.hint(for: wanted.value, among: backends.map(\.name.value)))
     }
     // While a listener's backend is not known, any of them may be the one it means.
     guard isComplete else { return }

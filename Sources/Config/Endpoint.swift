@@ -27,8 +27,11 @@ enum Endpoint {
 
   /// An address to dial from, with port 0.
   static func source(_ text: String) throws(Unreadable) -> SocketAddress {
+    guard !text.hasPrefix("unix:") else {
+      throw Unreadable("\"\(text)\" is a Unix socket; it takes an IP address")
+    }
     guard !text.contains("/") else {
-      throw Unreadable("\"\(text)\" is a path or a network; it takes one address")
+      throw Unreadable("\"\(text)\" is a network; it takes one address")
     }
     guard let address = SocketAddress(host: text, port: 0)?.unmapped() else {
       guard SocketAddress(text) == nil else {

@@ -94,7 +94,9 @@ struct Reader {
   private mutating func listener(_ entry: Tree.Entry) -> ListenerDraft {
     var draft = ListenerDraft(name: Located(value: entry.key, position: entry.position))
     let path = "listeners.\(entry.key)"
-    let fields = fields(of: entry.value, ListenerKey.allCases, path: path)
+    guard let fields = knownFields(of: entry.value, ListenerKey.allCases, path: path) else {
+      return draft
+    }
     for (key, node) in fields {
       switch key {
       case .bind:
@@ -125,7 +127,9 @@ struct Reader {
   private mutating func backend(_ entry: Tree.Entry) -> BackendDraft {
     var draft = BackendDraft(name: Located(value: entry.key, position: entry.position))
     let path = "backends.\(entry.key)"
-    let fields = fields(of: entry.value, BackendKey.allCases, path: path)
+    guard let fields = knownFields(of: entry.value, BackendKey.allCases, path: path) else {
+      return draft
+    }
     for (key, node) in fields {
       switch key {
       case .servers:
