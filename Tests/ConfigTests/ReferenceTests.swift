@@ -1,0 +1,110 @@
+import Testing
+
+@testable import Config
+
+#if canImport(Glibc)
+  import Glibc
+#else
+  import Musl
+#endif
+
+/// docs/configuration.md says what the schema says, no more and no less.
+@Suite struct ReferenceTests {
+  @Test func everyKeyHasItsRow() throws {
+    let tables = try ReferenceTests.tables()
+    #expect(Set(tables.keys) == Set(Schema.sections.map(\.path)))
+    for (path, keys) in Schema.sections {
+      let rows = try #require(tables[path], "\(path)")
+      #expect(rows.map { $0[0] } == keys.map { "`\(Schema.name(of: $0))`" }, "\(path)")
+      for (row, key) in zip(rows, keys) {
+        #expect(row[1] == key.takes, "\(path) \(row[0])")
+        // Below listeners and backends, a time-out's default is the one of the mapping above.
+        guard !path.hasSuffix(".timeouts") else { continue }
+        #expect(row[2] == (key.defaultText.map { "`\($0)`" } ?? ""), "\(path) \(row[0])")
+      }
+    }
+  }
+
+  /// What the schema says to be the default is what a file without the key means.
+  @Test func defaultsAreTheReaders() throws {
+    let head = "listeners: { a: { bind: \":25\", backend: b"
+    let middle = " } }\nbackends: { b: { servers: [127.0.0.1:1]"
+    let bare = try #require(parse(head + middle + " } }").snapshot)
+    for (path, keys) in Schema.sections {
+      for key in keys {
+        guard let text = key.defaultText else { continue }
+        let pair = "\(Schema.name(of: key)): \(text)"
+        let written =
+          switch path {
+          case "": "\(pair)\n\(head)\(middle) } }"
+          case "listeners.NAME": "\(head), \(pair)\(middle) } }"
+          case "listeners.NAME.timeouts": "\(head), timeouts: { \(pair) }\(middle) } }"
+          case "backends.NAME": "\(head)\(middle), \(pair) } }"
+          case "backends.NAME.timeouts": "\(head)\(middle), timeouts: { \(pair) } } }"
+          default: "\(path): { \(pair) }\n\(head)\(middle) } }"
+          }
+        var (snapshot, diagnostics) = parse(written)
+        #expect(diagnostics.lines == [], "\(path) \(pair)")
+        // Set for the backend alone, it must still be the time-outs in force.
+        if path == "backends.NAME.timeouts", let made = snapshot {
+          #expect(made.timeouts(of: made.listeners[0]) == bare.listeners[0].timeouts, "\(pair)")
+          snapshot?.backends[0].timeouts = TimeoutOverrides()
+        }
+        #expect(snapshot == bare, "\(path) \(pair)")
+      }
+    }
+  }
+
+  @Test func examplesAreGood() throws {
+    let lines = try ReferenceTests.lines()
+    var examples: [String] = []
+    var current: String?
+    for line in lines {
+      if line == "```yaml" {
+        current = ""
+      } else if line == "```", let example = current {
+        examples.append(example)
+        current = nil
+      } else {
+        current? += line + "\n"
+      }
+    }
+    #expect(examples.count == 4)
+    for example in examples { #expect(parse(example).diagnostics.lines == [], "\(example)") }
+    // The last one is there to show every key.
+    let words = Set(examples.last?.split { " \n:{".contains($0) }.map(String.init) ?? [])
+    for (_, keys) in Schema.sections.filter({ !$0.path.hasSuffix(".timeouts") }) {
+      for key in keys { #expect(words.contains(Schema.name(of: key))) }
+    }
+  }
+
+  /// The rows of each section's table, by the section's path; a row is its cells.
+  private static func tables() throws -> [String: [[String]]] {
+    var tables: [String: [[String]]] = [:]
+    var path: String?
+    for line in try lines() {
+      if line.hasPrefix("## ") {
+        let title = line.dropFirst(3)
+        path = title == "Top level" ? "" : title.hasPrefix("`") ? title.filter { $0 != "`" } : nil
+      } else if let path, line.hasPrefix("| `") {
+        let cells = line.split(separator: "|", omittingEmptySubsequences: false).dropFirst()
+        tables[path, default: []].append(
+          cells.map { cell in
+            String(cell.drop { $0 == " " }.reversed().drop { $0 == " " }.reversed())
+          })
+      }
+    }
+    return tables
+  }
+
+  private static func lines() throws -> [String] {
+    let here = #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
+    let file = try #require(fopen("/\(here)/docs/configuration.md", "r"))
+    defer { fclose(file) }
+    var bytes: [UInt8] = []
+    while case let byte = getc(file), byte != EOF { bytes.append(UInt8(byte)) }
+    return String(decoding: bytes, as: UTF8.self).split(
+      separator: "\n", omittingEmptySubsequences: false
+    ).map(String.init)
+  }
+}

@@ -1,0 +1,194 @@
+import Config
+import Testing
+import Wire
+
+/// Good files, and exactly what they mean.
+@Suite struct SnapshotTests {
+  static let full = """
+    # Every key there is.
+    workers: 4
+    events: epoll
+    log:
+      connections: /var/log/sluice/connections.log
+      level: debug
+    limits:
+      max-connections: 5000
+    timeouts:
+      preface: 500ms
+      connect: 3s
+      idle: 1h
+      half-closed: 1m
+      max-age: 7d
+      drain: 0s
+    listeners:
+      smtp:
+        bind: [":25", "[fe80::1%2]:26", "unix:/run/sluice/smtp.sock", "unix:@smtp"]
+        type: server-first
+        backend: postfix
+        timeouts: { preface: off, connect: 2s, idle: "off", half-closed: 3s, max-age: 4s }
+        congestion: bbr
+        backlog: 128
+      imap:
+        bind: "[::ffff:192.0.2.1]:143"
+        type: tcp
+        backend: dovecot
+    backends:
+      dovecot: { servers: "unix:/run/dovecot/imap.sock" }
+      postfix:
+        servers:
+          - 127.0.0.1:10025
+          - "192.0.2.10:25"
+        send-proxy: v2
+        balance: round-robin
+        retries: 0
+        timeouts: { connect: 1s, idle: 40m, half-closed: off, max-age: 9h }
+        source: 192.0.2.5
+        splice: inline
+        congestion: cubic
+
+    """
+
+  @Test func everyKey() throws {
+    let (snapshot, diagnostics) = parse(SnapshotTests.full)
+    #expect(diagnostics.lines == [])
+    let smtp = Listener(
+      name: "smtp",
+      binds: [
+        .ipv4(0, port: 25), .ipv6(high: 0, low: 0, port: 25, scope: 0),
+        .ipv6(high: 0xfe80_0000_0000_0000, low: 1, port: 26, scope: 2),
+        .unix(path: "/run/sluice/smtp.sock"), .unix(path: "\0smtp"),
+      ],
+      type: .serverFirst, backend: 1,
+      timeouts: Timeouts(
+        prefaceMs: 0, connectMs: 2_000, idleMs: 0, halfClosedMs: 3_000, maxAgeMs: 4_000),
+      congestion: "bbr", backlog: 128)
+    let imap = Listener(
+      name: "imap", binds: [.ipv4(0xc000_0201, port: 143)], type: .tcp, backend: 0,
+      timeouts: Timeouts(
+        prefaceMs: 500, connectMs: 3_000, idleMs: 3_600_000, halfClosedMs: 60_000,
+        maxAgeMs: 604_800_000),
+      congestion: nil, backlog: 4096)
+    let dovecot = Backend(
+      name: "dovecot",
+      servers: [
+        Server(name: "unix:/run/dovecot/imap.sock", address: .unix(path: "/run/dovecot/imap.sock"))
+      ])
+    let postfix = Backend(
+      name: "postfix",
+      servers: [
+        Server(name: "127.0.0.1:10025", address: .ipv4(0x7f00_0001, port: 10025)),
+        Server(name: "192.0.2.10:25", address: .ipv4(0xc000_020a, port: 25)),
+      ],
+      sendProxy: .v2, balance: .roundRobin, retries: 0,
+      timeouts: TimeoutOverrides(
+        connectMs: 1_000, idleMs: 2_400_000, halfClosedMs: 0, maxAgeMs: 32_400_000),
+      source: .ipv4(0xc000_0205, port: 0), splice: .inline, congestion: "cubic")
+    let expected = Snapshot(
+      workers: .count(4), events: .epoll,
+      log: LogSettings(connections: .file("/var/log/sluice/connections.log"), level: .debug),
+      limits: Limits(maxConnections: 5000), drainMs: 0, listeners: [smtp, imap],
+      backends: [dovecot, postfix])
+    #expect(snapshot == expected)
+
+    // The backend's own win over the listener's, which win over the global ones.
+    let made = try #require(snapshot)
+    #expect(
+      made.timeouts(of: made.listeners[0])
+        == Timeouts(
+          prefaceMs: 0, connectMs: 1_000, idleMs: 2_400_000, halfClosedMs: 0, maxAgeMs: 32_400_000))
+    #expect(made.timeouts(of: made.listeners[1]) == imap.timeouts)
+  }
+
+  @Test func defaults() throws {
+    let text = """
+      log:
+        # nothing but comments
+      listeners: { a: { bind: 127.0.0.1:25, backend: b } }
+      backends: { b: { servers: ["[::1]:26"] } }
+      """
+    let (snapshot, diagnostics) = parse(text)
+    #expect(diagnostics.isEmpty)
+    let made = try #require(snapshot)
+    #expect(made.workers == .auto)
+    #expect(made.events == .auto)
+    #expect(made.log.connections == .stdout)
+    #expect(made.log.level == .info)
+    #expect(made.limits.maxConnections == 100_000)
+    #expect(made.drainMs == 30_000)
+    let listener = made.listeners[0]
+    #expect(listener.type == .tcp)
+    #expect(listener.backlog == 4096)
+    #expect(listener.congestion == nil)
+    #expect(listener.timeouts.prefaceMs == 10_000)
+    #expect(listener.timeouts.connectMs == 5_000)
+    #expect(listener.timeouts.idleMs == 2_100_000)
+    #expect(listener.timeouts.halfClosedMs == 120_000)
+    #expect(listener.timeouts.maxAgeMs == 0)
+    let backend = made.backends[0]
+    #expect(backend.sendProxy == .none)
+    #expect(backend.balance == .roundRobin)
+    #expect(backend.retries == 2)
+    #expect(backend.splice == .auto)
+    #expect(backend.source == nil)
+    #expect(backend.timeouts == TimeoutOverrides())
+  }
+
+  @Test func blockAndFlowStylesAndByteOrderMarkMeanTheSame() {
+    let block =
+      "listeners:\n  a:\n    bind: ':25'\n    backend: b\n"
+      + "backends:\n  b:\n    servers:\n    - 127.0.0.1:1\n"
+    let flow =
+      #"{listeners: {a: {bind: ":25", backend: "b"}}, backends: {b: {servers: [127.0.0.1:1]}}}"#
+    let crlf = block.replacing("\n", with: "\r\n")
+    let expected = parse(flow).snapshot
+    #expect(expected != nil)
+    #expect(parse(block).snapshot == expected)
+    #expect(parse("\u{feff}---\n" + block + "...\n").snapshot == expected)
+    #expect(parse(crlf).snapshot == expected)
+  }
+
+  @Test func planNamesAllThatWouldRun() throws {
+    let plan = try #require(parse(SnapshotTests.full).snapshot).plan
+    #expect(
+      plan == """
+        workers          4
+        events           epoll
+        connections      at most 5000
+        connection log   /var/log/sluice/connections.log
+        log level        debug
+        drain            at once
+
+        listener smtp
+          bind           0.0.0.0:25, [::]:25, [fe80::1%2]:26, unix:/run/sluice/smtp.sock, unix:@smtp
+          type           server-first
+          backlog        128
+          congestion     bbr
+          backend        postfix (round-robin, 0 retries)
+            servers      127.0.0.1:10025, 192.0.2.10:25
+            send-proxy   v2
+            splice       inline
+            source       192.0.2.5
+            congestion   cubic
+          preface        off
+          connect        1s
+          idle           40m
+          half-closed    off
+          max-age        9h
+
+        listener imap
+          bind           192.0.2.1:143
+          type           tcp
+          backlog        4096
+          backend        dovecot (round-robin, 2 retries)
+            servers      unix:/run/dovecot/imap.sock
+            send-proxy   none
+            splice       auto
+          preface        500ms
+          connect        3s
+          idle           1h
+          half-closed    1m
+          max-age        7d
+
+        """)
+  }
+}
