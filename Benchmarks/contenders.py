@@ -1,0 +1,238 @@
+"""The contenders: how each proxy is configured, started, found and ended.
+
+Every proxy gets one worker thread, one core, and three listeners in front of the same backend:
+without a PROXY header, with version 1 and with version 2 (where it can send one).
+"""
+
+import ctypes
+import os
+import pwd
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+HEADERS = ("none", "v1", "v2")
+HOST = "127.0.0.1"
+START_SECONDS = 10
+END_SECONDS = 5
+
+
+def free_ports(count):
+    """Free loopback ports below the range the kernel hands out to clients."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range") as file:
+        lowest_ephemeral = int(file.read().split()[0])
+    # An unusually low ephemeral range leaves no room beneath it; then overlap is the lesser evil.
+    end = lowest_ephemeral if lowest_ephemeral > 20000 else 60000
+    found = []
+    while len(found) < count:
+        port = random.randrange(15000, end)
+        with socket.socket() as probe:
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+        if port not in found:
+            found.append(port)
+    return found
+
+
+def process_tree(pid):
+    """The process and its descendants."""
+    pids = [pid]
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/children") as file:
+                for child in file.read().split():
+                    pids += process_tree(int(child))
+    except OSError:
+        pass
+    return pids
+
+
+def haproxy_config(ports, backend, splice):
+    options = {
+        "auto": ["option splice-auto"],
+        "forced": ["option splice-request", "option splice-response"],
+        "copy": [],
+    }[splice]
+    lines = ["global", "  nbthread 1", "defaults", "  mode tcp", "  timeout connect 5s"]
+    lines += ["  timeout client 10m", "  timeout server 10m"] + ["  " + line for line in options]
+    send = {"none": "", "v1": " send-proxy", "v2": " send-proxy-v2"}
+    for header, port in zip(HEADERS, ports):
+        lines += [f"listen {header}", f"  bind {HOST}:{port}"]
+        lines += [f"  server backend {HOST}:{backend}{send[header]}"]
+    return "\n".join(lines) + "\n"
+
+
+def nginx_config(ports, backend, directory):
+    files = os.sysconf("SC_OPEN_MAX")
+    module = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
+    servers = ""
+    # Version 2 is not something its stream module can send.
+    for header, port in list(zip(HEADERS, ports))[:2]:
+        protocol = "proxy_protocol on;" if header == "v1" else ""
+        servers += f"  server {{ listen {HOST}:{port} backlog=4096; proxy_pass backend; {protocol} }}\n"
+    return f"""{f"load_module {module};" if module.exists() else ""}
+daemon off;
+worker_processes 1;
+error_log {directory}/nginx-error.log error;
+pid {directory}/nginx.pid;
+events {{ worker_connections {min(files - 100, 20000)}; }}
+stream {{
+  access_log off;
+  proxy_half_close on;
+  proxy_buffer_size 64k;
+  proxy_timeout 10m;
+  upstream backend {{ server {HOST}:{backend} max_fails=0; }}
+{servers}}}
+"""
+
+
+def sluice_config(ports, backend, events, splice):
+    listeners = backends = ""
+    for header, port in zip(HEADERS, ports):
+        listeners += f'  {header}: {{ bind: "{HOST}:{port}", type: tcp, backend: {header} }}\n'
+        backends += (f'  {header}: {{ servers: ["{HOST}:{backend}"], send-proxy: "{header}", '
+                     f'splice: "{splice}" }}\n')
+    return f"""workers: 1
+events: {events}
+log: {{ connections: "off" }}
+timeouts: {{ idle: 10m, drain: 1s }}
+listeners:
+{listeners}backends:
+{backends}"""
+
+
+class Contender:
+    """One proxy, or none: `direct` is the load's client connected to its own backend."""
+
+    KINDS = {
+        "direct": None,
+        "haproxy-forced": ("haproxy", "forced"),
+        "haproxy-auto": ("haproxy", "auto"),
+        "haproxy-copy": ("haproxy", "copy"),
+        "nginx": ("nginx",),
+        "sluice": ("sluice", "auto", "auto"),
+        "sluice-epoll": ("sluice", "epoll", "auto"),
+        "sluice-ring-splice": ("sluice", "auto", "ring"),
+        "sluice-copy": ("sluice", "auto", "off"),
+    }
+
+    def __init__(self, name, settings):
+        self.name = name
+        self.settings = settings  # .directory .user .proxy_core .sluice
+        self.process = None
+        # Its own, so that connections in TIME_WAIT are never in another contender's way.
+        self.backend_port = free_ports(1)[0]
+        self.ports = {}
+
+    @property
+    def is_proxy(self):
+        return self.KINDS[self.name] is not None
+
+    def can_send(self, header):
+        if not self.is_proxy:
+            return header == "none"
+        return header != "v2" or self.KINDS[self.name][0] != "nginx"
+
+    def port(self, header):
+        return self.ports[header] if self.is_proxy else self.backend_port
+
+    def start(self):
+        if not self.is_proxy:
+            return
+        ports = free_ports(len(HEADERS))
+        self.ports = dict(zip(HEADERS, ports))
+        directory = self.settings.directory
+        kind, *choices = self.KINDS[self.name]
+        backend = self.backend_port
+        config = directory / f"{self.name}.conf"
+        if kind == "haproxy":
+            config.write_text(haproxy_config(ports, backend, *choices))
+            command = [tool("haproxy"), "-db", "-q", "-f", str(config)]
+        elif kind == "nginx":
+            config.write_text(nginx_config(ports, backend, directory))
+            command = [tool("nginx"), "-e", f"{directory}/nginx-error.log", "-c", str(config)]
+        else:
+            config.write_text(sluice_config(ports, backend, *choices))
+            command = [str(self.settings.sluice), "run", "-c", str(config)]
+        self._launch(command)
+        self._await_listener(ports[0])
+
+    def _launch(self, command):
+        core = self.settings.proxy_core
+        libc = ctypes.CDLL(None)
+
+        def prepare():
+            os.sched_setaffinity(0, {core})
+            libc.prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: ends with us, whatever happens
+
+        user = {}
+        if self.settings.user:
+            entry = pwd.getpwnam(self.settings.user)
+            user = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+        with open(self.settings.directory / f"{self.name}.out", "ab") as output:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output,
+                                            stderr=output, preexec_fn=prepare, cwd="/", **user)
+
+    def _await_listener(self, port):
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end and self.process.poll() is None:
+            try:
+                socket.create_connection((HOST, port), timeout=1).close()
+                time.sleep(0.1)
+                return
+            except OSError:
+                time.sleep(0.05)
+        self.stop()
+        raise RuntimeError(f"{self.name} did not start:\n{self.output()}")
+
+    def output(self):
+        text = ""
+        for name in (f"{self.name}.out", "nginx-error.log" if self.name == "nginx" else ""):
+            path = self.settings.directory / name
+            if name and path.exists():
+                text += path.read_text(errors="replace")[-2000:]
+        return text
+
+    def pids(self):
+        return process_tree(self.process.pid) if self.process else []
+
+    def stop(self):
+        """Two SIGTERMs (the second skips a drain), then SIGKILL to whatever of the tree is left."""
+        if self.process is None:
+            return
+        pids = self.pids()
+        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):
+            if self.process.poll() is not None:
+                break
+            self.process.send_signal(number)
+            try:
+                self.process.wait(END_SECONDS / 2)
+            except subprocess.TimeoutExpired:
+                pass
+        for pid in pids[1:]:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        self.process = None
+
+    def version(self):
+        if not self.is_proxy:
+            return ""
+        kind = self.KINDS[self.name][0]
+        command = {"haproxy": ["haproxy", "-v"], "nginx": ["nginx", "-v"],
+                   "sluice": [str(self.settings.sluice), "version"]}[kind]
+        command[0] = tool(command[0])
+        result = subprocess.run(command, capture_output=True, text=True, timeout=10)
+        return (result.stdout + result.stderr).strip().split("\n")[0]
+
+
+def tool(name):
+    """Debian keeps daemons in /usr/sbin, which is not on everybody's path."""
+    return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin") or name
