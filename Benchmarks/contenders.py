@@ -19,6 +19,10 @@ HEADERS = ("none", "v1", "v2")
 HOST = "127.0.0.1"
 START_SECONDS = 10
 END_SECONDS = 5
+# Of the limit on open files, what no connection gets: pipes, logs, Sluice's own reserve.
+DESCRIPTORS_ASIDE = 1000
+# Enough for 512 streams to splice at once.
+HAPROXY_PIPES = 512
 
 
 def free_ports(count):
@@ -59,7 +63,10 @@ def haproxy_config(ports, backend, splice):
         "forced": ["option splice-request", "option splice-response"],
         "copy": [],
     }[splice]
-    lines = ["global", "  nbthread 1", "defaults", "  mode tcp", "  timeout connect 5s"]
+    # By itself it would set so many descriptors aside for pipes that 9,000 connections don't fit.
+    room = min(100000, (os.sysconf("SC_OPEN_MAX") - 2 * HAPROXY_PIPES - 200) // 2)
+    lines = ["global", "  nbthread 1", f"  maxconn {room}", f"  maxpipes {HAPROXY_PIPES}"]
+    lines += ["defaults", "  mode tcp", "  timeout connect 5s"]
     lines += ["  timeout client 10m", "  timeout server 10m"] + ["  " + line for line in options]
     send = {"none": "", "v1": " send-proxy", "v2": " send-proxy-v2"}
     for header, port in zip(HEADERS, ports):
@@ -74,8 +81,9 @@ def nginx_config(ports, backend, directory):
     servers = ""
     # Version 2 is not something its stream module can send.
     for header, port in list(zip(HEADERS, ports))[:2]:
-        protocol = "proxy_protocol on;" if header == "v1" else ""
-        servers += f"  server {{ listen {HOST}:{port} backlog=4096; proxy_pass backend; {protocol} }}\n"
+        protocol = " proxy_protocol on;" if header == "v1" else ""
+        listen = f"listen {HOST}:{port} backlog=4096;"
+        servers += f"  server {{ {listen}{protocol} proxy_pass backend; }}\n"
     return f"""{f"load_module {module};" if module.exists() else ""}
 daemon off;
 worker_processes 1;
@@ -98,9 +106,11 @@ def sluice_config(ports, backend, events, splice):
         listeners += f'  {header}: {{ bind: "{HOST}:{port}", type: tcp, backend: {header} }}\n'
         backends += (f'  {header}: {{ servers: ["{HOST}:{backend}"], send-proxy: "{header}", '
                      f'splice: "{splice}" }}\n')
+    room = min(100000, (os.sysconf("SC_OPEN_MAX") - DESCRIPTORS_ASIDE) // 2)
     return f"""workers: 1
 events: {events}
 log: {{ connections: "off" }}
+limits: {{ max-connections: {room} }}
 timeouts: {{ idle: 10m, drain: 1s }}
 listeners:
 {listeners}backends:

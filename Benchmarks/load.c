@@ -331,7 +331,8 @@ static int choice(const char *text, const char *const *names) {
 }
 
 static void parse_option(int key, const char *text) {
-  static const char *const workloads[] = {"bulk", "rtt", "open", "churn", "idle", "integrity", NULL};
+  static const char *const workloads[] = {"bulk",  "rtt",  "open",
+                                          "churn", "idle", "integrity", NULL};
   static const char *const directions[] = {"up", "down", "duplex", NULL};
   static const char *const headers[] = {"none", "v1", "v2", NULL};
   static const char *const sides[] = {"client", "backend", NULL};

@@ -270,8 +270,9 @@ static uint64_t scheduled(const struct client *client, uint64_t index) {
 }
 
 static void open_loop_next(struct client *client, struct conn *conn) {
-  if (conn->phase == READY && conn->done < conn->due)
-    request_begin(client, conn, scheduled(client, conn->position + conn->done * options.connections));
+  if (conn->phase != READY || conn->done == conn->due) return;
+  uint64_t index = conn->position + conn->done * options.connections;
+  request_begin(client, conn, scheduled(client, index));
 }
 
 static void reply_whole(struct client *client, struct conn *conn) {
