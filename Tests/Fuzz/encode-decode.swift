@@ -1,0 +1,62 @@
+/// A header made of the input's bytes: what is sent is what is read.
+func fuzz(_ bytes: Span<UInt8>) {
+  var choices = Choices(bytes)
+  let flags = choices.byte()
+  let alignment = Int(choices.byte())
+  let (source, destination) = (choices.address(), choices.address())
+  var area: [UInt8] = []
+  while !choices.isEmpty, area.count < 2000 {
+    let kind = choices.byte()
+    var value = choices.bytes(atMost: 128)
+    if kind == ProxyTLV.Kind.crc32c.rawValue { continue }
+    if kind == ProxyTLV.Kind.ssl.rawValue { value = [1, 0, 0, 0, 0] }
+    area += [kind, 0, UInt8(value.count)] + value
+  }
+  let transport: ProxyHeader.Transport = flags & 1 == 0 ? .stream : .datagram
+  let checksum = flags & 2 != 0
+  let header = encodeV2(
+    source, destination, transport: transport, tlvs: area, checksum: checksum, alignment: alignment)
+  guard case .done(let read, header.count) = ProxyV2.decode(header.span) else {
+    fatalError("our own header is refused: \(ProxyV2.decode(header.span))")
+  }
+  demandSame(read, source, destination, in: header)
+  if read.command == .proxy {
+    demand(read.transport == transport, "another transport")
+    demand(header[read.tlvs].starts(with: area), "other TLVs")
+    demand(alignment < 2 || header.count % alignment == 0, "not aligned")
+    demand(
+      (ProxyTLV.first(.crc32c, of: read.tlvs, in: header.span) != nil) == checksum, "checksum")
+  }
+  encodeLine(source, destination)
+}
+
+private func encodeLine(_ source: SocketAddress, _ destination: SocketAddress) {
+  do {
+    let line = try [UInt8](capacity: ProxyV1.maximumLength) { output throws in
+      _ = try ProxyV1.encode(source: source, destination: destination, into: &output)
+    }
+    guard case .done(let read, line.count) = ProxyV1.decode(line.span) else {
+      fatalError("our own line is refused")
+    }
+    demandSame(read, source, destination, in: line)
+  } catch {
+    demand(source.port == nil || destination.port == nil, "refuses to encode: \(error)")
+  }
+}
+
+private func demandSame(
+  _ header: ProxyHeader, _ source: SocketAddress, _ destination: SocketAddress, in bytes: [UInt8]
+) {
+  switch header.endpoints {
+  case .none:
+    demand(header.command == .local, "PROXY without addresses")
+    demand((source.port == nil) != (destination.port == nil), "addresses lost")
+  case .ip(let from, let to):
+    demand(from.unmapped() == source.unmapped(), "another source")
+    demand(to.unmapped() == destination.unmapped(), "another destination")
+  case .unix(let from, let to):
+    demand(source == .unix(path: String(decoding: bytes[from], as: UTF8.self)), "another source")
+    demand(
+      destination == .unix(path: String(decoding: bytes[to], as: UTF8.self)), "another destination")
+  }
+}
