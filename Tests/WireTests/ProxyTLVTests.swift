@@ -146,6 +146,8 @@ struct ProxyTLVDecodeTests {
     let past = proxied(
       tlv(0x20, [1, 0, 0, 0, 0] + [0x21, 0, 9, 1]) + tlv(4, Array(repeating: 0, count: 9)))
     #expect(decode(past).reason == Reason(.proxyBadTLV, at: 37))
+    let second = proxied(tlv(0x20, [1, 0, 0, 0, 0] + tlv(0x21, [7]) + [0x22, 0, 2, 1]))
+    #expect(decode(second).reason == Reason(.proxyBadTLV, at: 41))
     let left = proxied(tlv(0x20, [1, 0, 0, 0, 0, 0x21]))
     #expect(decode(left).reason == Reason(.proxyBadTLV, at: 37))
     #expect(decode(proxied(tlv(0x20, [0, 0, 0, 0, 1]))).consumed == 36)

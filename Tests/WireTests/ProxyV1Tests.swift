@@ -179,6 +179,22 @@ struct ProxyV1DecodeTests {
     #expect(decode(text).consumed == length)
   }
 
+  /// What is asked for is never more than the shortest line needs.
+  @Test(arguments: [
+    "PROXY UNKNOWN\r\n", "PROXY TCP6 :: :: 0 0\r\n", "PROXY TCP4 0.0.0.0 0.0.0.0 0 0\r\n",
+  ])
+  func shortestLines(text: String) throws {
+    let line = Array(text.utf8)
+    var asked = 0
+    for count in line.indices {
+      let missing = try #require(decode(Array(line.prefix(count))).missing)
+      #expect(missing > count && missing <= line.count && missing >= asked)
+      asked = missing
+    }
+    #expect(asked == line.count)
+    #expect(decode(line).consumed == line.count)
+  }
+
   /// V1-12: "The receiver must wait for the CRLF sequence before starting to decode the addresses
   /// in order to ensure they are complete and properly parsed."
   @Test func addressesWaitForTheEndOfTheLine() {
