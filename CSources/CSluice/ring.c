@@ -104,8 +104,8 @@ static int ring_make(struct io_uring *ring, unsigned entries, unsigned completio
 // The opcodes we need, and waiting with a time-out in the call itself (5.11).
 static int ring_suffices(struct io_uring *ring) {
   if (!(ring->features & IORING_FEAT_EXT_ARG)) return -EOPNOTSUPP;
-  static const int needed[] = {IORING_OP_ACCEPT, IORING_OP_POLL_ADD, IORING_OP_POLL_REMOVE,
-                               IORING_OP_ASYNC_CANCEL, IORING_OP_SPLICE};
+  static const int needed[] = {IORING_OP_ACCEPT, IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL,
+                               IORING_OP_SPLICE};
   struct io_uring_probe *probe = io_uring_get_probe_ring(ring);
   if (!probe) return -EOPNOTSUPP;
   int result = 0;
@@ -181,14 +181,19 @@ static void ring_watch(struct sluice_worker *w, struct connection *c, enum sluic
   io_uring_sqe_set_data64(sqe, token_pack(watch_token(side), worker_slot(w, c), c->generation));
 }
 
+// IORING_OP_ASYNC_CANCEL and not POLL_REMOVE: the latter fails with EALREADY, and the poll lives
+// on, when an event of that poll is on its way (with DEFER_TASKRUN: nearly always).
+static void ring_cancel(struct sluice_worker *w, uint64_t token) {
+  struct io_uring_sqe *sqe = ring_entry(w);
+  io_uring_prep_cancel64(sqe, token, 0);
+  io_uring_sqe_set_data64(sqe, token_pack(TOKEN_IGNORED, 0, 0));
+  io_uring_sqe_set_flags(sqe, IOSQE_CQE_SKIP_SUCCESS);
+}
+
 static void ring_forget(struct sluice_worker *w, struct connection *c, enum sluice_side side) {
   if (c->forgotten & watch_bit(side)) return;
   c->forgotten |= (uint8_t)watch_bit(side);
-  struct io_uring_sqe *sqe = ring_entry(w);
-  io_uring_prep_poll_remove(sqe,
-                            token_pack(watch_token(side), worker_slot(w, c), c->generation));
-  io_uring_sqe_set_data64(sqe, token_pack(TOKEN_IGNORED, 0, 0));
-  io_uring_sqe_set_flags(sqe, IOSQE_CQE_SKIP_SUCCESS);
+  ring_cancel(w, token_pack(watch_token(side), worker_slot(w, c), c->generation));
 }
 
 static uint64_t listener_token(const struct sluice_worker *w, const struct listener *listener) {
@@ -208,10 +213,7 @@ static void ring_accept(struct sluice_worker *w, struct listener *listener) {
 }
 
 static void ring_refuse(struct sluice_worker *w, struct listener *listener) {
-  struct io_uring_sqe *sqe = ring_entry(w);
-  io_uring_prep_cancel64(sqe, listener_token(w, listener), 0);
-  io_uring_sqe_set_data64(sqe, token_pack(TOKEN_IGNORED, 0, 0));
-  io_uring_sqe_set_flags(sqe, IOSQE_CQE_SKIP_SUCCESS);
+  ring_cancel(w, listener_token(w, listener));
 }
 
 // Sockets are O_NONBLOCK, so the kernel's worker thread is never parked in one: -EAGAIN comes
