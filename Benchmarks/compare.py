@@ -38,6 +38,7 @@ STANDARD_WORKLOADS = """bulk-up-1 bulk-up-8 bulk-up-64 bulk-down-8 bulk-duplex-8
   churn-16 churn-client-16 churn-v1-16 churn-v2-16 idle-1000 idle-5000""".split()
 QUICK_WORKLOADS = "bulk-up-8 rtt-64-1 rtt-64-64 rtt-16k-64 churn-16 idle-1000".split()
 QUICK_ROUNDS = 3
+RUN_AS = {"self": "the calling user", "apart": "unprivileged users, one each"}
 # More foreign CPU time than this share of a run makes the run suspect.
 FOREIGN_SHARE = 0.15
 # An open loop spreads its fixed rate over this many connections.
@@ -116,7 +117,7 @@ class Bench:
     def __init__(self, options, directory):
         self.options = options
         self.directory = directory
-        self.user = options.as_user
+        self.as_user = options.as_user
         self.proxy_core = options.proxy_core
         self.sluice = options.sluice
         self.failed = []
@@ -212,6 +213,7 @@ def measure_idle(bench, name, workload):
     try:
         # What is allocated once, for the first connection of all, is no cost per connection.
         bench.run_load(contender, Workload("rtt-64-1"), 0.05)
+        time.sleep(0.3)  # until its connections are closed on both sides
         pids = contender.pids()
         before = memory_of(pids)
         command = bench.command(contender, workload, ["--seconds", "30"])
@@ -340,9 +342,10 @@ def environment(bench, contenders):
         "cpu": model.group(1) if model else platform.machine(), "cores": os.cpu_count(),
         "kernel": platform.release(), "congestion_control": congestion,
         "network_namespace": options.in_netns, "nofile": os.sysconf("SC_OPEN_MAX"),
-        "proxies_run_as": bench.user or "the calling user", "proxy_core": options.proxy_core,
-        "load_core": options.load_core, "rounds": options.rounds, "seconds": options.seconds,
-        "base": options.base, "seed": options.seed,
+        "proxies_run_as": RUN_AS.get(options.as_user, f"user {options.as_user}"),
+        "proxy_core": options.proxy_core, "load_core": options.load_core,
+        "rounds": options.rounds, "seconds": options.seconds, "base": options.base,
+        "seed": options.seed,
         "versions": {c.name: c.version() for c in contenders if c.is_proxy},
     }
 
@@ -459,8 +462,9 @@ def parse_options():
     parser.add_argument("--rounds", type=int, help="default 5")
     parser.add_argument("--seconds", type=float, default=0.5, help="length of one run")
     parser.add_argument("--quick", action="store_true", help="about a minute: fewer of everything")
-    parser.add_argument("--as-user", help="run the proxies as this user; 'self' for the caller "
-                        "(default: nobody when run as root)")
+    parser.add_argument("--as-user", help="run the proxies as this user, as the caller ('self'), "
+                        "or each as an unprivileged user of its own ('apart', the default for "
+                        "root: the kernel's quotas of pipe pages are per user)")
     parser.add_argument("--netns", action="store_true",
                         help="everything in a new network namespace, without pacing")
     parser.add_argument("--congestion", default="reno", help="congestion control for --netns")
@@ -496,9 +500,7 @@ def complete(options):
         sys.exit("compare: no sluice binary; build it with `swift build -c release`, name it with "
                  "--sluice, or leave sluice out of --contenders")
     if options.as_user is None:
-        options.as_user = "nobody" if os.getuid() == 0 else ""
-    elif options.as_user == "self":
-        options.as_user = ""
+        options.as_user = "apart" if os.getuid() == 0 else "self"
     cores = os.sched_getaffinity(0)
     for core in (options.proxy_core, options.load_core):
         if core not in cores:
@@ -518,11 +520,9 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     directory = Path(tempfile.mkdtemp(prefix="sluice-bench-"))
     try:
-        if options.as_user:
-            shutil.chown(directory, options.as_user)
         os.chmod(directory, 0o755)
-        if options.sluice and options.as_user:
-            # The other user may not be able to reach into the build directory.
+        if options.sluice and options.as_user != "self":
+            # Another user may not be able to reach into the build directory.
             options.sluice = Path(shutil.copy(options.sluice, directory / "sluice"))
         good = compare(Bench(options, directory))
     finally:

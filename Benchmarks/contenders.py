@@ -23,6 +23,9 @@ END_SECONDS = 5
 DESCRIPTORS_ASIDE = 1000
 # Enough for 512 streams to splice at once.
 HAPROXY_PIPES = 512
+# Where systemd's dynamic users begin. The kernel counts pipe pages and locked memory per user:
+# contenders of one user would take each other's pipes away, also while they are idle.
+FIRST_USER_ID = 61184
 
 
 def free_ports(count):
@@ -134,11 +137,12 @@ class Contender:
 
     def __init__(self, name, settings):
         self.name = name
-        self.settings = settings  # .directory .user .proxy_core .sluice
+        self.settings = settings  # .directory .as_user .proxy_core .sluice
         self.process = None
         # Its own, so that connections in TIME_WAIT are never in another contender's way.
         self.backend_port = free_ports(1)[0]
         self.ports = {}
+        self.directory = settings.directory / name
 
     @property
     def is_proxy(self):
@@ -157,10 +161,13 @@ class Contender:
             return
         ports = free_ports(len(HEADERS))
         self.ports = dict(zip(HEADERS, ports))
-        directory = self.settings.directory
+        directory = self.directory
+        directory.mkdir(exist_ok=True)
+        if identity := self._identity():
+            os.chown(directory, *identity)
         kind, *choices = self.KINDS[self.name]
         backend = self.backend_port
-        config = directory / f"{self.name}.conf"
+        config = directory / "config"
         if kind == "haproxy":
             config.write_text(haproxy_config(ports, backend, *choices))
             command = [tool("haproxy"), "-db", "-q", "-f", str(config)]
@@ -173,6 +180,16 @@ class Contender:
         self._launch(command)
         self._await_listener(ports[0])
 
+    def _identity(self):
+        """User and group id to run as, or None for the caller's own."""
+        if self.settings.as_user == "self":
+            return None
+        if self.settings.as_user == "apart":
+            own = FIRST_USER_ID + list(self.KINDS).index(self.name)
+            return own, own
+        entry = pwd.getpwnam(self.settings.as_user)
+        return entry.pw_uid, entry.pw_gid
+
     def _launch(self, command):
         core = self.settings.proxy_core
         libc = ctypes.CDLL(None)
@@ -182,10 +199,10 @@ class Contender:
             libc.prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: ends with us, whatever happens
 
         user = {}
-        if self.settings.user:
-            entry = pwd.getpwnam(self.settings.user)
-            user = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
-        with open(self.settings.directory / f"{self.name}.out", "ab") as output:
+        identity = self._identity()
+        if identity:
+            user = {"user": identity[0], "group": identity[1], "extra_groups": []}
+        with open(self.directory / "output", "ab") as output:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output,
                                             stderr=output, preexec_fn=prepare, cwd="/", **user)
 
@@ -203,9 +220,9 @@ class Contender:
 
     def output(self):
         text = ""
-        for name in (f"{self.name}.out", "nginx-error.log" if self.name == "nginx" else ""):
-            path = self.settings.directory / name
-            if name and path.exists():
+        for name in ("output", "nginx-error.log"):
+            path = self.directory / name
+            if path.exists():
                 text += path.read_text(errors="replace")[-2000:]
         return text
 
