@@ -60,6 +60,10 @@ package struct Diagnostics: Sendable {
   /// of a million unknown ones would take minutes.
   package static let keptMax = 200
 
+  /// Characters of a message before its middle is left out: texts of the file stand in messages,
+  /// and a text can be as long as the file.
+  private static let messageMax = 600
+
   /// As the messages name the file.
   package let file: String
   private var kept: [Diagnostic] = []
@@ -100,9 +104,14 @@ package struct Diagnostics: Sendable {
     _ severity: Diagnostic.Severity, _ position: Position, _ message: () -> String
   ) {
     if kept.count < Diagnostics.keptMax {
-      kept.append(Diagnostic(severity, position, message()))
+      kept.append(Diagnostic(severity, position, Diagnostics.shortened(message())))
     } else {
       dropped += 1
     }
+  }
+
+  private static func shortened(_ message: String) -> String {
+    guard message.utf8.count > messageMax, message.count > messageMax else { return message }
+    return "\(message.prefix(messageMax / 2)) ... \(message.suffix(messageMax / 2))"
   }
 }

@@ -138,8 +138,9 @@ private struct Builder {
     _ raw: YAMLNode, _ index: UInt32, _ document: borrowing Document, _ position: Position
   ) -> String {
     let text = document.text(index, length: raw.text_length)
+    // U+2028 and U+2029 break lines too.
     let isControl: (Unicode.Scalar) -> Bool = {
-      $0.value < 0x20 || (0x7f...0x9f).contains($0.value)
+      $0.value < 0x20 || (0x7f...0x9f).contains($0.value) || (0x2028...0x2029).contains($0.value)
     }
     guard let control = text.unicodeScalars.first(where: isControl) else { return text }
     let digits = String(control.value, radix: 16, uppercase: true)

@@ -27,7 +27,7 @@ import Testing
     var madeCount = 0
     for run in 0..<MutationTests.runsForEachSeed {
       var text = valid
-      for _ in 0...random.next(below: 4) { MutationTests.damage(&text, &random) }
+      for _ in 0...random.next(below: 2) { MutationTests.damage(&text, &random) }
       let (snapshot, diagnostics) = Snapshot.parse(text, file: "f.yaml")
       let (lines, place) = (diagnostics.lines, "seed \(seed), run \(run)")
       #expect((snapshot == nil) == diagnostics.hasErrors, "\(place): \(lines)")

@@ -53,6 +53,7 @@ import Testing
     Case(File.top("log: { connections: ¦\"/x\\0\" }"), "control character U+0000 in a text"),
     Case(File.top("log: { connections: ¦\"/x\\e[1m\" }"), "control character U+001B in a text"),
     Case(File.top("log: { connections: ¦\"/x\\N\" }"), "control character U+0085 in a text"),
+    Case(File.top("log: { connections: ¦\"/x\\L\" }"), "control character U+2028 in a text"),
   ]
 
   @Test func invalidUTF8() {
@@ -87,6 +88,15 @@ import Testing
     #expect(snapshot == nil)
     #expect(diagnostics.items.count == Diagnostics.keptMax)
     #expect(diagnostics.lines.last == "f.yaml: and 99802 more")
+  }
+
+  @Test func longTextsAreShortened() {
+    let (_, diagnostics) = parse(File.top("workers: \(String(repeating: "x", count: 100_000))"))
+    #expect(diagnostics.items.count == 1)
+    let message = diagnostics.items[0].message
+    #expect(message.count == 605)
+    #expect(message.hasPrefix("workers: \"xxx"))
+    #expect(message.hasSuffix("xxx\" is not a whole number"))
   }
 
   @Test func diagnosticsAreSortedByPosition() {
