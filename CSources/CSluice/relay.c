@@ -312,15 +312,16 @@ static enum step splice_step(struct sluice_worker *w, struct connection *c, int 
 // ---- a half ------------------------------------------------------------------------------------
 
 // The FIN goes out only when nothing is left before it.
-void relay_half_finish(struct sluice_worker *w, struct connection *c, int i) {
+void relay_half_finish(struct connection *c, int i) {
   struct half *half = &c->halves[i];
   if (half->shut || !half->eof || !relay_half_empty(half) || half->mode == sluice_mode_hold)
     return;
   if (half_from(c, i)->reset) return;  // connection.c passes the reset on instead
   half->shut = true;
+  // When the other direction is over too, the close that follows at once sends the FIN.
   struct side *to = half_to(c, i);
-  if (to->descriptor >= 0 && !to->reset) (void)sys_shutdown_write(to->descriptor);
-  (void)w;
+  if (to->descriptor >= 0 && !to->reset && !c->halves[1 - i].shut)
+    (void)sys_shutdown_write(to->descriptor);
 }
 
 static enum pump relay_discard(struct sluice_worker *w, struct connection *c, int i) {
@@ -372,6 +373,6 @@ enum pump relay_half_pump(struct sluice_worker *w, struct connection *c, int i) 
     half->ask = true;
     if (c->state == STATE_DELIVERING) half->eof = true;
   }
-  relay_half_finish(w, c, i);
+  relay_half_finish(c, i);
   return step == STEP_MOVED ? PUMP_AGAIN : PUMP_BLOCKED;
 }

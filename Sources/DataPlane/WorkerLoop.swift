@@ -86,11 +86,21 @@ struct WorkerLoop: ~Copyable {
     var memory = ConnectionMemory()
     memory.id = ids.next(wallMs: wallMs)
     memory.generation = generations.enter()
-    if let endpoints = worker.endpoints(event.id) {
+    let answer = router.decide(.accepted(listener: Int(event.listener)))
+    if needsAddresses(answer) {
+      guard let endpoints = worker.endpoints(event.id) else {
+        return follow(.reject(.clientGone), event, &memory)
+      }
       memory.client = endpoints.client
       memory.local = endpoints.local
     }
-    follow(router.decide(.accepted(listener: Int(event.listener))), event, &memory)
+    follow(answer, event, &memory)
+  }
+
+  /// Two system calls per connection, which a relay without log and header does not need.
+  private func needsAddresses(_ answer: Answer) -> Bool {
+    guard sink == nil, case .route(let backend, _) = answer else { return true }
+    return router.table.backends[backend].header != .none
   }
 
   private mutating func dialFailed(_ event: sluice_event) {

@@ -110,6 +110,8 @@ package enum RejectReason: UInt32, Sendable, CaseIterable {
   case dialFailed
   case noBuffers
   case proxyNoAddress
+  /// It had left before it could be asked for its address.
+  case clientGone
 
   package var code: String {
     switch self {
@@ -121,6 +123,7 @@ package enum RejectReason: UInt32, Sendable, CaseIterable {
     case .dialFailed: "dial.failed"
     case .noBuffers: "limit.buffers"
     case .proxyNoAddress: "proxy.no-address"
+    case .clientGone: "client.gone"
     }
   }
 }
