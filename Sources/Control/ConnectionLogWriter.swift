@@ -1,3 +1,4 @@
+internal import Config
 internal import System
 
 /// The log thread's own side of the connection log: the open file and what was lost.
@@ -47,7 +48,9 @@ struct ConnectionLogWriter: ~Copyable {
       isWithinLine = false
       opensFail = false
     } catch {
-      if !opensFail { Notice.write("the connection log \(path) cannot be opened again (\(error))") }
+      if !opensFail {
+        Notice.write("the connection log \(path) cannot be opened again (\(error))", .error)
+      }
       opensFail = true
     }
   }
@@ -71,7 +74,7 @@ struct ConnectionLogWriter: ~Copyable {
     if writeAll(line.span, until: isOver) {
       lost = 0
       writesFail = false
-      Notice.write("the connection log is written again; \(count) lines were lost")
+      Notice.write("the connection log is written again; \(count) lines were lost", .warning)
     } else {
       lost = count  // the line about them is no connection's line
     }
@@ -129,7 +132,8 @@ struct ConnectionLogWriter: ~Copyable {
 
   private mutating func noteFailure(_ error: SystemError) {
     if !writesFail {
-      Notice.write("the connection log cannot be written (\(error)); lines are dropped until it can")
+      let text = "the connection log cannot be written (\(error)); lines are dropped until it can"
+      Notice.write(text, .error)
     }
     writesFail = true
   }

@@ -1,12 +1,14 @@
-/// How a server ends: it stops accepting, lets live connections finish until a deadline, ends what
-/// is left, and stops. A second wish to end skips the waiting. Pure: times and counts come in,
-/// steps go out.
+/// How the daemon ends: it stops accepting, lets live connections finish until a deadline, ends what
+/// is left, and stops. A second wish to end skips the waiting, a third everything. Pure: times and
+/// counts come in, steps go out.
 package struct Drain: Sendable, Equatable {
   package enum Step: Sendable, Equatable {
     /// Stop accepting; live connections go on.
     case startDraining
     /// End every live connection, because the drain's deadline has passed.
     case endAll
+    /// End every live connection, because somebody does not want to wait.
+    case killAll
     /// Stop the workers now, whatever they still hold.
     case stop
   }
@@ -25,6 +27,8 @@ package struct Drain: Sendable, Equatable {
   /// How long connections that were told to end may take: a reset and a log line, so a second
   /// would do on a machine that is not overloaded.
   package static let endingNs: UInt64 = 3_000_000_000
+  /// The same when somebody is in a hurry.
+  package static let killingNs: UInt64 = 500_000_000
 
   package init(drainMs: UInt32) {
     drainNs = UInt64(drainMs) * 1_000_000
@@ -38,9 +42,11 @@ package struct Drain: Sendable, Equatable {
     case .serving:
       phase = .draining(untilNs: nowNs + drainNs)
       return .startDraining
-    case .draining, .ending:
-      phase = .stopped
-      return .stop
+    case .draining:
+      phase = .ending(untilNs: nowNs + Drain.killingNs)
+      return .killAll
+    case .ending:
+      return stop()
     case .stopped:
       return nil
     }

@@ -1,15 +1,25 @@
+package import Config
+internal import Synchronization
 internal import System
 
 /// One line to the operator on standard error, `sluice: …`. For facts that are rare: the start,
 /// the end, and what went wrong; never one per connection.
 package enum Notice {
-  package static func write(_ text: String) {
+  /// The least important level that is still written.
+  package static func setLevel(_ level: LogLevel) {
+    threshold.store(level.rawValue, ordering: .relaxed)
+  }
+
+  package static func write(_ text: String, _ level: LogLevel = .info) {
+    guard level.rawValue <= threshold.load(ordering: .relaxed) else { return }
     var line = Array("sluice: ".utf8)
     // One notice is one line, whatever an error's text holds.
     line.append(contentsOf: text.utf8.map { $0 == UInt8(ascii: "\n") ? UInt8(ascii: " ") : $0 })
     line.append(UInt8(ascii: "\n"))
     StandardStream.error.write(line)
   }
+
+  private static let threshold = Atomic(LogLevel.info.rawValue)
 }
 
 /// The descriptors that every process is given. Errors in writing to them have nowhere to go.

@@ -1,4 +1,5 @@
 package import Config
+internal import DataPlane
 package import System
 package import Wire
 
@@ -11,8 +12,10 @@ package struct Preflight: Sendable, Equatable {
   package var warnings: [String] = []
   /// How many connections at once the descriptors suffice for; at most what was asked for.
   package var connections: Int
+  /// How many descriptors connections and their pipes may take, together.
+  package var descriptorsForConnections = 0
 
-  /// What the system said; `ofThisSystem` asks it.
+  /// What the system said; `facts(for:)` asks it.
   package struct Facts: Sendable {
     package var descriptors: UInt64
     package var workers: Int
@@ -34,6 +37,17 @@ package struct Preflight: Sendable, Equatable {
       self.ringDenied = ringDenied
       self.ringDisabledSetting = ringDisabledSetting
     }
+  }
+
+  /// What of the system a start of this snapshot depends on. The hard limit of descriptors counts,
+  /// because the start raises the soft one to it.
+  package static func facts(for snapshot: Snapshot) -> Facts {
+    Facts(
+      descriptors: (try? DescriptorLimit.current())?.hard ?? 0, workers: snapshot.workerCount(),
+      hasBindService: Privileges.hasBindService,
+      firstUnprivilegedPort: Privileges.firstUnprivilegedPort,
+      ringDenied: snapshot.events == .epoll ? nil : RingProbe.denied(),
+      ringDisabledSetting: Privileges.ringDisabledSetting)
   }
 
   /// Descriptors that stay free for reload, logs and administration when connections have taken
@@ -93,17 +107,18 @@ package struct Preflight: Sendable, Equatable {
   private mutating func lookAtDescriptors(_ snapshot: Snapshot, _ facts: Facts) {
     let wanted = snapshot.limits.maxConnections
     let sockets = snapshot.listeners.reduce(0) { $0 + $1.binds.count }
-    // Standard streams, signals and the log; for each worker its events, its wake and its sockets.
-    let base = 16 + facts.workers * (4 + sockets)
+    // Standard streams, signals, the log and what opens for a moment; for each worker its events,
+    // its wake, one to spare, and its sockets.
+    let base = 10 + facts.workers * (3 + sockets)
     let have = Int(clamping: facts.descriptors)
+    descriptorsForConnections = max(0, have - base - Preflight.keptBack)
     let needed = base + Preflight.keptBack + 2 * wanted
     guard have < needed else { return }
-    connections = (have - base - Preflight.keptBack) / 2
+    connections = descriptorsForConnections / 2
     let advice = "raise it (`ulimit -Hn`, or LimitNOFILE= in a systemd unit) to \(needed)"
     if connections < 1 {
       errors.append(
         "the limit of \(have) open file descriptors leaves none for connections; \(advice)")
-      connections = 0
     } else {
       warnings.append(
         "the limit of \(have) open file descriptors is enough for \(connections) connections at "

@@ -39,15 +39,19 @@ import Testing
     #expect(drain.look(nowNs: 10 + Drain.endingNs, liveConnections: 1) == .stop)
   }
 
-  @Test func aSecondWishStopsAtOnce() {
+  @Test func aSecondWishEndsConnectionsAndAThirdDoesNotEvenWaitForThat() {
     var drain = Drain(drainMs: 30_000)
     #expect(drain.endWanted(nowNs: 0) == .startDraining)
-    #expect(drain.endWanted(nowNs: 1) == .stop)
-    #expect(drain.endWanted(nowNs: 2) == nil)
+    #expect(drain.endWanted(nowNs: 1) == .killAll)
+    #expect(drain.look(nowNs: Drain.killingNs, liveConnections: 9) == nil)
+    var patient = drain
+    #expect(patient.look(nowNs: Drain.killingNs + 1, liveConnections: 9) == .stop)
+    #expect(drain.endWanted(nowNs: 2) == .stop)
+    #expect(drain.endWanted(nowNs: 3) == nil)
     #expect(drain.look(nowNs: .max, liveConnections: 9) == nil)
   }
 
-  @Test func aSecondWishStopsEndingConnectionsToo() {
+  @Test func aSecondWishAfterTheDeadlineStops() {
     var drain = Drain(drainMs: 0)
     _ = drain.endWanted(nowNs: 0)
     _ = drain.look(nowNs: 0, liveConnections: 1)

@@ -1,0 +1,81 @@
+internal import Config
+internal import System
+package import Wire
+
+/// What the commands of the executable do; each returns the process's exit code.
+package enum Commands {
+  package static let version = "0.1.0"
+
+  /// `sluice run`: serves until a signal ends it. 1 when it cannot start.
+  package static func run(configuration path: String) -> Int32 {
+    guard let file = load(path) else { return 1 }
+    return serve(file.snapshot) {}
+  }
+
+  /// `sluice check`: prints the plan, or every error. 1 when `run` would not start now.
+  package static func check(configuration path: String) -> Int32 {
+    guard let file = load(path) else { return 1 }
+    let facts = Preflight.facts(for: file.snapshot)
+    let preflight = Preflight(file.snapshot, facts) { Sockets.obstacle(to: $0) }
+    for sentence in preflight.warnings { complain("\(path): warning: \(sentence)") }
+    for sentence in preflight.errors { complain("\(path): \(sentence)") }
+    guard preflight.errors.isEmpty else { return 1 }
+    StandardStream.output.write(file.snapshot.plan)
+    return 0
+  }
+
+  /// `sluice demo`: a listener, and a server in the same process that answers with the client's
+  /// address as the PROXY header told it.
+  package static func demo(bind: SocketAddress) -> Int32 {
+    do throws(SystemError) {
+      // Before the first thread, which is the demo's own server.
+      try Signals.block()
+      let backend = try DemoBackend()
+      defer { backend.stop() }
+      let snapshot = Snapshot(
+        workers: .count(1), drainMs: 2000,
+        listeners: [Listener(name: "demo", binds: [bind], type: .serverFirst, backend: 0)],
+        backends: [
+          Backend(
+            name: "embedded",
+            servers: [Server(name: "\(backend.address)", address: backend.address)],
+            sendProxy: .v2)
+        ])
+      return serve(snapshot) {
+        let port = bind.port.map { " \($0)" } ?? ""
+        Notice.write("connect to \(bind), for one with `nc \(bind.hostDescription)\(port)`")
+      }
+    } catch {
+      Notice.write("the demo cannot start: \(error)", .error)
+      return 1
+    }
+  }
+
+  private static func load(_ path: String) -> ConfigurationFile? {
+    do throws(ConfigurationFile.Unusable) {
+      let file = try ConfigurationFile(path)
+      for line in file.warnings { complain(line) }
+      return file
+    } catch {
+      for line in error.lines { complain(line) }
+      return nil
+    }
+  }
+
+  private static func serve(_ snapshot: Snapshot, whenServing: () -> Void) -> Int32 {
+    do throws(Daemon.Refusal) {
+      let daemon = try Daemon(snapshot)
+      whenServing()
+      daemon.run()
+      return 0
+    } catch {
+      for sentence in error.sentences { Notice.write(sentence, .error) }
+      return 1
+    }
+  }
+
+  /// As compilers print it, without the name of the program.
+  private static func complain(_ line: String) {
+    StandardStream.error.write(line + "\n")
+  }
+}

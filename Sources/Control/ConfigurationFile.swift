@@ -1,0 +1,30 @@
+package import Config
+internal import System
+
+/// A configuration file, read and understood, or the lines that say why not.
+package struct ConfigurationFile: Sendable {
+  package let snapshot: Snapshot
+  /// `file:line:column: warning: …`
+  package let warnings: [String]
+
+  package struct Unusable: Error, Sendable {
+    /// Ready to be printed: `file:line:column: message`.
+    package let lines: [String]
+  }
+
+  /// The parser's own limit; a larger file is no configuration.
+  private static let mostBytes = 8 << 20
+
+  package init(_ path: String) throws(Unusable) {
+    let text: [UInt8]
+    do throws(Files.ReadError) {
+      text = try Files.read(path, atMost: ConfigurationFile.mostBytes)
+    } catch {
+      throw Unusable(lines: ["sluice: \(path): \(error)"])
+    }
+    let (snapshot, diagnostics) = Snapshot.parse(text, file: path)
+    guard let snapshot else { throw Unusable(lines: diagnostics.lines) }
+    self.snapshot = snapshot
+    warnings = diagnostics.lines
+  }
+}

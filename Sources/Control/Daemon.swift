@@ -1,0 +1,169 @@
+package import Config
+internal import DataPlane
+internal import System
+
+/// The daemon from start to exit.
+///
+/// `init` looks at everything that can fail, says so in sentences, and starts the workers; `run`
+/// stays until a signal ends it.
+package struct Daemon: ~Copyable {
+  private let snapshot: Snapshot
+  private let pool: WorkerPool
+  private let log: ConnectionLog?
+  private let signals: Signals
+  private var drain: Drain
+
+  /// Why it does not start; sentences for the operator.
+  package struct Refusal: Error, Sendable {
+    package let sentences: [String]
+  }
+
+  /// While draining, the number of live connections is looked at this often.
+  private static let lookEveryMs: Int32 = 20
+  /// The last log lines may take this long on the way out.
+  private static let logGraceMs: UInt32 = 2000
+
+  /// Starts serving. Call it on the main thread, before any other thread was started: signals
+  /// are blocked in all of them.
+  package init(_ snapshot: Snapshot) throws(Refusal) {
+    Notice.setLevel(snapshot.log.level)
+    let signals = try Daemon.openSignals()
+    let facts = Preflight.facts(for: snapshot)
+    let preflight = Preflight(snapshot, facts) { Sockets.obstacle(to: $0) }
+    guard preflight.errors.isEmpty else { throw Refusal(sentences: preflight.errors) }
+    for sentence in preflight.warnings { Notice.write(sentence, .warning) }
+
+    let log = try Daemon.openLog(snapshot.log.connections)
+    do throws(Refusal) {
+      pool = try Daemon.startPool(snapshot, facts, preflight, log)
+    } catch {
+      log?.close(waitingAtMostMs: 0)
+      throw error
+    }
+    self.snapshot = snapshot
+    self.log = log
+    self.signals = signals
+    drain = Drain(drainMs: snapshot.drainMs)
+    let listeners = Daemon.counted(snapshot.listeners.count, "listener")
+    let workers = Daemon.counted(facts.workers, "worker")
+    Notice.write("serving \(listeners) with \(workers) (events: \(pool.source))")
+  }
+
+  /// Serves until a signal ends it; returns when everything is closed.
+  package consuming func run() {
+    while true {
+      let waitMs = drain.isServing ? nil : Daemon.lookEveryMs
+      _ = try? Readiness.reading(signals.number, waitingAtMostMs: waitMs)
+      while let signal = try? signals.next() {
+        if take(signal) == .stop { return close() }
+      }
+      let step = drain.look(nowNs: Clock.monotonicNs, liveConnections: pool.liveConnections)
+      if carryOut(step) == .stop { return close() }
+    }
+  }
+
+  // ---- the start ---------------------------------------------------------------------------
+
+  private static func openSignals() throws(Refusal) -> Signals {
+    do throws(SystemError) {
+      try Signals.block()
+      // Connections take what the hard limit allows; nobody has to say `ulimit` first.
+      _ = try DescriptorLimit.raise()
+      return try Signals()
+    } catch {
+      throw Refusal(sentences: ["cannot start: \(error)"])
+    }
+  }
+
+  private static func openLog(_ target: LogTarget) throws(Refusal) -> ConnectionLog? {
+    do throws(SystemError) {
+      switch target {
+      case .off: return nil
+      case .stdout:
+        return try ConnectionLog(Descriptor.duplicate(of: StandardStream.output.rawValue))
+      case .file(let path): return try ConnectionLog(path: path)
+      }
+    } catch {
+      throw Refusal(sentences: ["the connection log cannot be written: \(error)"])
+    }
+  }
+
+  private static func startPool(
+    _ snapshot: Snapshot, _ facts: Preflight.Facts, _ preflight: Preflight, _ log: ConnectionLog?
+  ) throws(Refusal) -> WorkerPool {
+    for path in snapshot.socketPaths { _ = try? Sockets.removeStaleSocket(at: path) }
+    let hasRing = facts.ringDenied == nil && snapshot.events != .epoll
+    let sink: (@Sendable (Int) -> any RecordSink)? =
+      if let log { { _ in RecordLines(log) } } else { nil }
+    let settings = PoolSettings(
+      events: hasRing ? .ring : .epoll, workers: facts.workers,
+      maxConnections: snapshot.limits.maxConnections,
+      descriptors: preflight.descriptorsForConnections)
+    do throws(WorkerPool.Failure) {
+      return try WorkerPool(
+        settings, table: snapshot.routeTable(hasRing: hasRing),
+        listening: snapshot.listenAddresses, sink: sink)
+    } catch {
+      throw Refusal(sentences: [sentence(about: error, snapshot)])
+    }
+  }
+
+  /// What the look before the start could not foresee.
+  private static func sentence(about failure: WorkerPool.Failure, _ snapshot: Snapshot) -> String {
+    switch failure {
+    case .listen(let failure):
+      let listener = snapshot.listeners[failure.address.listener].name
+      let code = SystemError.Code(rawValue: failure.error.number)
+      return "listener \(listener): \(failure.address.address): \(failure.error.call): \(code)"
+    case .worker(let error):
+      return "a worker cannot start: \(error.call): \(SystemError.Code(rawValue: error.number))"
+    }
+  }
+
+  private static func counted(_ count: Int, _ noun: String) -> String {
+    count == 1 ? "1 \(noun)" : "\(count) \(noun)s"
+  }
+
+  // ---- the end -----------------------------------------------------------------------------
+
+  private mutating func take(_ signal: Signals.Signal) -> Drain.Step? {
+    switch signal {
+    case .terminate:
+      return carryOut(drain.endWanted(nowNs: Clock.monotonicNs))
+    case .reopenLogs:
+      log?.reopen()
+    case .reload:
+      Notice.write(
+        "SIGHUP changes nothing: the configuration is read at the start only", .warning)
+    }
+    return nil
+  }
+
+  private func carryOut(_ step: Drain.Step?) -> Drain.Step? {
+    switch step {
+    case .startDraining:
+      let live = Daemon.counted(pool.liveConnections, "connection")
+      let seconds = (snapshot.drainMs + 999) / 1000
+      Notice.write("draining \(live), for at most \(seconds) s; a second SIGTERM ends them now")
+      pool.drain()
+      // The answers come after the drain was carried out: what was accepted before it is counted
+      // from here on, and not taken for nothing left.
+      _ = pool.stats()
+    case .endAll:
+      pool.endAll(.drainDeadline)
+    case .killAll:
+      pool.endAll(.killed)
+    case .stop, nil:
+      break
+    }
+    return step
+  }
+
+  private consuming func close() {
+    pool.stopAndJoin()
+    log?.close(waitingAtMostMs: Daemon.logGraceMs)
+    // Only files of sockets that nobody serves any more: a successor keeps its own.
+    for path in snapshot.socketPaths { _ = try? Sockets.removeStaleSocket(at: path) }
+    Notice.write("ended")
+  }
+}
