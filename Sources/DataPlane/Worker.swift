@@ -87,6 +87,9 @@ internal import Wire
 
   func unlisten(tag: Int) { unsafe sluice_worker_unlisten(raw, UInt32(tag)) }
 
+  /// False once a listener that was let go of may be closed.
+  func isListening(tag: Int) -> Bool { unsafe sluice_worker_listening(raw, UInt32(tag)) }
+
   var stats: sluice_stats {
     var stats = sluice_stats()
     unsafe sluice_worker_stats(raw, &stats)

@@ -23,6 +23,7 @@ struct WorkerLoop: ~Copyable {
   private let sink: (any RecordSink)?
   private var wallMs: UInt64 = 0
   private var isStopping = false
+  private var isRetiringSockets = false
   private var ending: (end: sluice_end, cursor: UInt32)?
 
   /// Commands per turn: a burst of them must not keep connections waiting.
@@ -64,8 +65,17 @@ struct WorkerLoop: ~Copyable {
       }
       for command in mailbox.take(atMost: WorkerLoop.commandsPerTurn) { carryOut(command) }
       goOnEnding()
+      if isRetiringSockets { closeRetiredSockets() }
     }
     mailbox.close()
+  }
+
+  /// A listening socket may be closed only when the kernel has given up accepting from it.
+  private mutating func closeRetiredSockets() {
+    var kept: [ListeningSocket] = []
+    for socket in sockets where worker.isListening(tag: socket.listener) { kept.append(socket) }
+    sockets = kept
+    isRetiringSockets = !kept.isEmpty
   }
 
   private func event(_ position: Int, of count: Int) -> sluice_event {
@@ -190,7 +200,7 @@ struct WorkerLoop: ~Copyable {
       reply.send(WorkerStats(worker.stats))
     case .drain:
       for socket in sockets { worker.unlisten(tag: socket.listener) }
-      sockets = []
+      isRetiringSockets = true
     case .endAll(let why):
       ending = (why == .killed ? .killed : .deadline_drain, 0)
     case .stop:

@@ -98,9 +98,11 @@ package final class WorkerPool: Sendable {
     do throws(SystemError) {
       let reply = try Reply<Result<EventSource, StartError>>()
       let cpu = settings.cpus.indices.contains(index) ? settings.cpus[index] : nil
+      let handedOver = HandedOver(sockets)
       thread = try Thread(name: "worker-\(index)", cpu: cpu) {
         do throws(StartError) {
-          var loop = try WorkerPool.loop(settings, index, shared, table, sockets, mailbox, sink)
+          var loop = try WorkerPool.loop(
+            settings, index, shared, table, handedOver.take(), mailbox, sink)
           reply.send(.success(loop.source))
           loop.run()
         } catch {
@@ -192,4 +194,20 @@ package final class WorkerPool: Sendable {
   }
 
   package func stopAndJoin() { WorkerPool.stop(members) }
+}
+
+/// The sockets on their way to a worker's thread. The thread's body lives as long as the thread
+/// and keeps what it captured, so it must not capture the sockets: the worker closes them in a
+/// drain by letting go.
+private final class HandedOver: Sendable {
+  private let sockets: Mutex<[ListeningSocket]>
+
+  init(_ sockets: [ListeningSocket]) { self.sockets = Mutex(sockets) }
+
+  func take() -> [ListeningSocket] {
+    sockets.withLock { sockets in
+      defer { sockets = [] }
+      return sockets
+    }
+  }
 }
