@@ -1,6 +1,7 @@
 // Descriptors, files, signals, time, threads and limits. Sockets are in socket.c.
 #include "CSystem.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -221,6 +222,15 @@ int system_descriptor_limit_set(uint64_t soft) {
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return -errno;
   limit.rlim_cur = soft;
   return setrlimit(RLIMIT_NOFILE, &limit) == 0 ? 0 : -errno;
+}
+
+int system_descriptors_open(void) {
+  DIR *directory = opendir("/proc/self/fd");
+  if (directory == NULL) return -errno;
+  int count = 0;
+  while (readdir(directory) != NULL) count++;
+  closedir(directory);
+  return count - 3;  // "." and "..", and the directory itself
 }
 
 int system_process_id(void) {

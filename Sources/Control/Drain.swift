@@ -1,6 +1,6 @@
-/// How the daemon ends: it stops accepting, lets live connections finish until a deadline, ends what
-/// is left, and stops. A second wish to end skips the waiting, a third everything. Pure: times and
-/// counts come in, steps go out.
+/// How the daemon ends: it stops accepting, lets live connections finish until a deadline, ends
+/// what is left, and stops. A second wish to end skips the waiting, a third everything. Pure: times
+/// and counts come in, steps go out.
 package struct Drain: Sendable, Equatable {
   package enum Step: Sendable, Equatable {
     /// Stop accepting; live connections go on.

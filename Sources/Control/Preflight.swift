@@ -17,7 +17,10 @@ package struct Preflight: Sendable, Equatable {
 
   /// What the system said; `facts(for:)` asks it.
   package struct Facts: Sendable {
+    /// How many there may be, and how many there are: standard streams, and what whoever
+    /// started us left open.
     package var descriptors: UInt64
+    package var descriptorsOpen: Int
     package var workers: Int
     package var hasBindService: Bool
     package var firstUnprivilegedPort: UInt16
@@ -26,11 +29,12 @@ package struct Preflight: Sendable, Equatable {
     package var ringDisabledSetting: Int?
 
     package init(
-      descriptors: UInt64, workers: Int, hasBindService: Bool = true,
+      descriptors: UInt64, descriptorsOpen: Int = 3, workers: Int, hasBindService: Bool = true,
       firstUnprivilegedPort: UInt16 = 1024, ringDenied: SystemError.Code? = nil,
       ringDisabledSetting: Int? = nil
     ) {
       self.descriptors = descriptors
+      self.descriptorsOpen = descriptorsOpen
       self.workers = workers
       self.hasBindService = hasBindService
       self.firstUnprivilegedPort = firstUnprivilegedPort
@@ -43,7 +47,8 @@ package struct Preflight: Sendable, Equatable {
   /// because the start raises the soft one to it.
   package static func facts(for snapshot: Snapshot) -> Facts {
     Facts(
-      descriptors: (try? DescriptorLimit.current())?.hard ?? 0, workers: snapshot.workerCount(),
+      descriptors: (try? DescriptorLimit.current())?.hard ?? 0,
+      descriptorsOpen: (try? DescriptorLimit.open()) ?? 3, workers: snapshot.workerCount(),
       hasBindService: Privileges.hasBindService,
       firstUnprivilegedPort: Privileges.firstUnprivilegedPort,
       ringDenied: snapshot.events == .epoll ? nil : RingProbe.denied(),
@@ -107,9 +112,9 @@ package struct Preflight: Sendable, Equatable {
   private mutating func lookAtDescriptors(_ snapshot: Snapshot, _ facts: Facts) {
     let wanted = snapshot.limits.maxConnections
     let sockets = snapshot.listeners.reduce(0) { $0 + $1.binds.count }
-    // Standard streams, signals, the log and what opens for a moment; for each worker its events,
-    // its wake, one to spare, and its sockets.
-    let base = 10 + facts.workers * (3 + sockets)
+    // Signals, the log and what opens for a moment; for each worker its events, its wake, one to
+    // spare, and its sockets.
+    let base = facts.descriptorsOpen + 6 + facts.workers * (3 + sockets)
     let have = Int(clamping: facts.descriptors)
     descriptorsForConnections = max(0, have - base - Preflight.keptBack)
     let needed = base + Preflight.keptBack + 2 * wanted

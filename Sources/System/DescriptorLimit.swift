@@ -11,6 +11,11 @@ package struct DescriptorLimit: Sendable, Equatable {
     return limit
   }
 
+  /// How many are open now: those that whoever started us left open count too. [no /proc: ENOENT]
+  package static func open() throws(SystemError) -> Int {
+    Int(try checked(system_descriptors_open(), "opendir"))
+  }
+
   /// Raises the soft limit to the hard one and returns what holds now.
   package static func raise() throws(SystemError) -> DescriptorLimit {
     let limit = try current()

@@ -66,16 +66,16 @@ import Wire
 
   /// Two per connection, 64 kept back, and what the server itself has open.
   @Test func descriptorsBoundTheConnections() throws {
-    // 10 + 2 workers * (3 + 1 socket) = 18 for the server itself.
-    var facts = Preflight.Facts(descriptors: 18 + 64 + 200, workers: 2)
+    // 3 open + 6 + 2 workers * (3 + 1 socket) = 17 for the server itself.
+    var facts = Preflight.Facts(descriptors: 17 + 64 + 200, workers: 2)
     let enough = Preflight(snapshot("127.0.0.1:25"), facts) { _ in nil }
     #expect(enough.warnings == [] && enough.descriptorsForConnections == 200)
     facts.descriptors -= 1
     let fewer = Preflight(snapshot("127.0.0.1:25"), facts) { _ in nil }
     #expect(fewer.connections == 99)
-    #expect(try #require(fewer.warnings.first).contains("to 282"))
+    #expect(try #require(fewer.warnings.first).contains("to 281"))
     #expect(fewer.errors == [])
-    facts.descriptors = 83
+    facts.descriptors = 82
     let none = Preflight(snapshot("127.0.0.1:25"), facts) { _ in nil }
     #expect(none.connections == 0 && none.warnings == [])
     #expect(try #require(none.errors.first).contains("descriptors"))

@@ -132,6 +132,15 @@ import Wire
     #expect(error?.description == "open: No such file or directory")
   }
 
+  @Test func openDescriptorsAreCounted() throws {
+    let before = try DescriptorLimit.open()
+    #expect(before >= 3)
+    let kept = try (0..<50).map { _ in try Descriptor.duplicate(of: 2).release() }
+    // Other tests open and close some at the same time, but not fifty.
+    #expect(try DescriptorLimit.open() > before + 10)
+    for number in kept { _ = Descriptor(owning: number) }
+  }
+
   @Test func anEventIsSeenOnceAndCleared() throws {
     let counter = try EventCounter()
     #expect(try Readiness.reading(counter.number, waitingAtMostMs: 0) == [])

@@ -68,6 +68,7 @@ int system_thread_pin(int cpu);            // this thread, to one processor
 int system_affinity(int32_t *cpus, int capacity);
 int system_descriptor_limit(uint64_t *soft, uint64_t *hard);
 int system_descriptor_limit_set(uint64_t soft);
+int system_descriptors_open(void);  // how many this process has open now
 int system_process_id(void);
 uint32_t system_effective_user(void);
 
