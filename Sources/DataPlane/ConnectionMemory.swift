@@ -17,11 +17,14 @@ struct ConnectionMemory {
   private var clientFamily: Family = .none
   private var localFamily: Family = .none
   var generation: UInt16 = 0
+  /// Plus one; 0 is none. Wide fields first: padding would not fit into the 64 bytes.
+  private var serverPlusOne: UInt32 = 0
+  private var backendPlusOne: UInt16 = 0
   /// Dials begun; stops at 255, far beyond any number of retries.
   private var dials: UInt8 = 0
-  /// Plus one; 0 is none.
-  private var serverPlusOne: UInt32 = 0
-  private var backendPlusOne: UInt32 = 0
+
+  /// What C keeps for each slot.
+  static let bytesPerSlot = 64
 
   private enum Family: UInt8 { case none = 0, ipv4, ipv6, unix }
 
@@ -42,7 +45,7 @@ struct ConnectionMemory {
 
   var backend: Int? {
     get { backendPlusOne == 0 ? nil : Int(backendPlusOne) - 1 }
-    set { backendPlusOne = newValue.map { UInt32($0) + 1 } ?? 0 }
+    set { backendPlusOne = newValue.map { UInt16($0) + 1 } ?? 0 }
   }
 
   /// Scopes of link-local addresses are not kept.

@@ -35,6 +35,8 @@ struct WorkerLoop: ~Copyable {
     _ worker: consuming Worker, table: RouteTable, sockets: [ListeningSocket], index: Int,
     mailbox: Mailbox, sink: (any RecordSink)?
   ) throws(SystemError) {
+    // More would run into the memory of the next slot.
+    precondition(MemoryLayout<ConnectionMemory>.size <= ConnectionMemory.bytesPerSlot)
     ids = try UniqueIDSource(worker: index)
     router = Router(table, seed: index)
     generations = Generations(table)

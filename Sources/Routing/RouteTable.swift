@@ -11,7 +11,11 @@ package final class RouteTable: Sendable {
   /// The servers of all backends, those of one backend side by side.
   package let servers: [ServerEntry]
 
+  /// A connection remembers its backend in 16 bits.
+  package static let mostBackends = 65_534
+
   package init(listeners: [ListenerEntry], backends: [BackendEntry], servers: [ServerEntry]) {
+    precondition(backends.count <= RouteTable.mostBackends)
     for backend in backends { precondition(backend.servers.upperBound <= servers.count) }
     for listener in listeners { precondition(backends.indices.contains(listener.backend)) }
     self.listeners = listeners
