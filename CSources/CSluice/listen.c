@@ -14,6 +14,20 @@ static bool set_int(int descriptor, int level, int name, int value) {
 }
 
 // What accepted sockets inherit, so that accepting costs no further calls.
+static bool listener_inherited_options(int fd, const struct sluice_listen_options *options,
+                                       struct sluice_error *error) {
+  (void)set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+  (void)set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+  (void)set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S);
+  (void)set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S);
+  (void)set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_COUNT);
+  (void)set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, USER_TIMEOUT_MS);
+  if (options->congestion.length == 0) return true;
+  error->call = "TCP_CONGESTION";
+  return sys_set_option(fd, IPPROTO_TCP, TCP_CONGESTION, options->congestion.start,
+                        options->congestion.length) == 0;
+}
+
 static bool listener_options(int fd, const struct sluice_endpoint *address,
                              const struct sluice_listen_options *options,
                              struct sluice_error *error) {
@@ -27,16 +41,17 @@ static bool listener_options(int fd, const struct sluice_endpoint *address,
   if (options->shared_port && !set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1)) return false;
   if (address->family == sluice_family_ipv6 && !set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1))
     return false;
-  (void)set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-  (void)set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-  (void)set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S);
-  (void)set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S);
-  (void)set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_COUNT);
-  (void)set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, USER_TIMEOUT_MS);
-  if (options->congestion.length == 0) return true;
-  error->call = "TCP_CONGESTION";
-  return sys_set_option(fd, IPPROTO_TCP, TCP_CONGESTION, options->congestion.start,
-                        options->congestion.length) == 0;
+  return listener_inherited_options(fd, options, error);
+}
+
+bool sluice_listener_adopt(int32_t descriptor, enum sluice_family family,
+                           const struct sluice_listen_options *options,
+                           struct sluice_error *error) {
+  *error = (struct sluice_error){0};
+  if (family == sluice_family_unix || listener_inherited_options(descriptor, options, error))
+    return true;
+  error->number = errno;
+  return false;
 }
 
 int32_t sluice_listener_open(const struct sluice_endpoint *address,

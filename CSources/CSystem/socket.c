@@ -2,6 +2,7 @@
 // The data plane has sockets of its own.
 #include "CSystem.h"
 
+#include <stdlib.h>
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -194,4 +195,37 @@ int system_shutdown_writing(int descriptor) {
 
 int system_shutdown_both(int descriptor) {
   return shutdown(descriptor, SHUT_RDWR) == 0 ? 0 : -errno;
+}
+
+static int option_of(int descriptor, int level, int name) {
+  int value = 0;
+  socklen_t length = sizeof value;
+  return getsockopt(descriptor, level, name, &value, &length) == 0 ? value : -errno;
+}
+
+int system_adopt_listener(int descriptor, bool *dual) {
+  int type = option_of(descriptor, SOL_SOCKET, SO_TYPE);
+  if (type < 0) return type;
+  if (type != SOCK_STREAM || option_of(descriptor, SOL_SOCKET, SO_ACCEPTCONN) != 1) return -EINVAL;
+  *dual = option_of(descriptor, SOL_SOCKET, SO_DOMAIN) == AF_INET6 &&
+          option_of(descriptor, IPPROTO_IPV6, IPV6_V6ONLY) == 0;
+  int flags = fcntl(descriptor, F_GETFL);
+  if (flags < 0 || fcntl(descriptor, F_SETFL, flags | O_NONBLOCK) != 0 ||
+      fcntl(descriptor, F_SETFD, FD_CLOEXEC) != 0)
+    return -errno;
+  return 0;
+}
+
+int system_listen_descriptors(void) {
+  const char *process = getenv("LISTEN_PID");
+  const char *count = getenv("LISTEN_FDS");
+  int descriptors = 0;
+  if (process && count && strtol(process, NULL, 10) == getpid()) {
+    long parsed = strtol(count, NULL, 10);
+    descriptors = parsed > 0 && parsed <= 1024 ? (int)parsed : 0;
+  }
+  unsetenv("LISTEN_PID");
+  unsetenv("LISTEN_FDS");
+  unsetenv("LISTEN_FDNAMES");
+  return descriptors;
 }

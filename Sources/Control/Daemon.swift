@@ -1,6 +1,7 @@
 package import Config
 internal import DataPlane
 internal import System
+internal import Wire
 
 /// The daemon from start to exit.
 ///
@@ -29,13 +30,16 @@ package struct Daemon: ~Copyable {
     Notice.setLevel(snapshot.log.level)
     let signals = try Daemon.openSignals()
     let facts = Preflight.facts(for: snapshot)
-    let preflight = Preflight(snapshot, facts) { Sockets.obstacle(to: $0) }
+    let inherited = InheritedSocket.take()
+    let preflight = Preflight(snapshot, facts) { address in
+      inherited.contains { $0.serves(address) } ? nil : Sockets.obstacle(to: address)
+    }
     guard preflight.errors.isEmpty else { throw Refusal(sentences: preflight.errors) }
     for sentence in preflight.warnings { Notice.write(sentence, .warning) }
 
     let log = try Daemon.openLog(snapshot.log.connections)
     do throws(Refusal) {
-      pool = try Daemon.startPool(snapshot, facts, preflight, log)
+      pool = try Daemon.startPool(snapshot, facts, preflight, inherited, log)
     } catch {
       log?.close(waitingAtMostMs: 0)
       throw error
@@ -89,9 +93,13 @@ package struct Daemon: ~Copyable {
   }
 
   private static func startPool(
-    _ snapshot: Snapshot, _ facts: Preflight.Facts, _ preflight: Preflight, _ log: ConnectionLog?
+    _ snapshot: Snapshot, _ facts: Preflight.Facts, _ preflight: Preflight,
+    _ inherited: [InheritedSocket], _ log: ConnectionLog?
   ) throws(Refusal) -> WorkerPool {
-    for path in snapshot.socketPaths { _ = try? Sockets.removeStaleSocket(at: path) }
+    for path in snapshot.socketPaths {
+      let isInherited = inherited.contains { $0.serves(.unix(path: path)) }
+      if !isInherited { _ = try? Sockets.removeStaleSocket(at: path) }
+    }
     let hasRing = facts.ringDenied == nil && snapshot.events != .epoll
     let sink: (@Sendable (Int) -> any RecordSink)? =
       if let log { { _ in RecordLines(log) } } else { nil }
@@ -102,7 +110,7 @@ package struct Daemon: ~Copyable {
     do throws(WorkerPool.Failure) {
       return try WorkerPool(
         settings, table: snapshot.routeTable(hasRing: hasRing),
-        listening: snapshot.listenAddresses, sink: sink)
+        listening: snapshot.listenAddresses(inherited), sink: sink)
     } catch {
       throw Refusal(sentences: [sentence(about: error, snapshot)])
     }

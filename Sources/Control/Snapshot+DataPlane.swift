@@ -31,12 +31,17 @@ extension Snapshot {
     return RouteTable(listeners: listeners, backends: entries, servers: servers)
   }
 
-  var listenAddresses: [ListenAddress] {
-    listeners.enumerated().flatMap { index, listener in
-      listener.binds.map { address in
-        ListenAddress(
-          listener: index, address: address, backlog: listener.backlog,
-          congestion: listener.congestion ?? "")
+  /// - Parameter inherited: sockets that were handed over; one whose address is that of a `bind`
+  ///   is used in its place, and an IPv6 one that takes IPv4 clients stands for both wildcards.
+  func listenAddresses(_ inherited: [InheritedSocket]) -> [ListenAddress] {
+    var used: Set<Int32> = []
+    return listeners.enumerated().flatMap { index, listener in
+      listener.binds.compactMap { address -> ListenAddress? in
+        let socket = inherited.first { $0.serves(address) }
+        if let socket, !used.insert(socket.descriptor).inserted { return nil }
+        return ListenAddress(
+          listener: index, address: socket?.address ?? address, backlog: listener.backlog,
+          congestion: listener.congestion ?? "", inherited: socket?.descriptor)
       }
     }
   }

@@ -12,16 +12,25 @@ package struct ListenAddress: Sendable {
   package let congestion: String
   /// Permission bits of a Unix socket's file.
   package let mode: UInt32
+  /// An open socket to use instead of a new one; it is taken over.
+  package let inherited: Int32?
 
   package init(
     listener: Int, address: SocketAddress, backlog: Int, congestion: String = "",
-    mode: UInt32 = 0o666
+    mode: UInt32 = 0o666, inherited: Int32? = nil
   ) {
     self.listener = listener
     self.address = address
     self.backlog = backlog
     self.congestion = congestion
     self.mode = mode
+    self.inherited = inherited
+  }
+
+  /// Whether all workers accept from one socket.
+  fileprivate var isShared: Bool {
+    if case .unix = address { return true }
+    return inherited != nil
   }
 }
 
@@ -43,7 +52,7 @@ final class ListeningSocket: Sendable {
 }
 
 /// Opens the sockets of all addresses: one per worker for TCP (SO_REUSEPORT), one for all workers
-/// for Unix. An address of a family that this machine does not have is left out.
+/// for Unix and inherited ones. An address of a family that this machine does not have is left out.
 ///
 /// - Returns: the sockets of each worker.
 func openListeners(
@@ -51,7 +60,7 @@ func openListeners(
 ) throws(ListenError) -> [[ListeningSocket]] {
   var sockets = [[ListeningSocket]](repeating: [], count: workers)
   for address in addresses {
-    if case .unix = address.address {
+    if address.isShared {
       let socket = try open(address, isExclusive: workers == 1)
       guard let socket else { continue }
       for index in sockets.indices { sockets[index].append(socket) }
@@ -79,7 +88,11 @@ private func open(
     address.congestion.withBytes { congestion in
       var endpoint = endpoint
       options.congestion = congestion
-      return unsafe sluice_listener_open(&endpoint, &options, &error)
+      guard let inherited = address.inherited else {
+        return unsafe sluice_listener_open(&endpoint, &options, &error)
+      }
+      let adopted = unsafe sluice_listener_adopt(inherited, endpoint.family, &options, &error)
+      return adopted ? inherited : -1
     }
   }
   if descriptor >= 0 {

@@ -303,6 +303,12 @@ int32_t sluice_listener_open(const struct sluice_endpoint *address,
                              const struct sluice_listen_options *options,
                              struct sluice_error *error);
 
+// Gives a listening socket that somebody else opened the options that accepted sockets inherit.
+// False with `error` set: ENOENT (congestion not known), ENOTSOCK.
+bool sluice_listener_adopt(int32_t descriptor, enum sluice_family family,
+                           const struct sluice_listen_options *options,
+                           struct sluice_error *error);
+
 // The worker accepts from a descriptor, which stays the caller's. `exclusive` is false when other
 // workers accept from the same one (Unix, inherited). The tag comes back in every event. False
 // when the worker has no room for another listener.

@@ -113,5 +113,11 @@ int system_local_address(int descriptor, struct system_address *out);
 int system_remote_address(int descriptor, struct system_address *out);
 int system_shutdown_writing(int descriptor);
 int system_shutdown_both(int descriptor);
+// Whether it is a listening stream socket; it gets close-on-exec and O_NONBLOCK. `dual` says that
+// it is IPv6 and takes IPv4 clients too. -ENOTSOCK or -EINVAL when it is something else.
+int system_adopt_listener(int descriptor, bool *dual);
+// How many descriptors a service manager handed to this process, from 3 on (sd_listen_fds(3)); 0
+// when LISTEN_PID names another process. The variables are taken out of the environment.
+int system_listen_descriptors(void);
 
 #pragma clang assume_nonnull end
