@@ -11,9 +11,9 @@ struct SyntaxProblem {
     switch outcome.problem {
     case .none: sentence = ""
     case .syntax:
-      let context = Position(
+      let begun = Position(
         line: Int(outcome.context_line), column: Int(outcome.context_column))
-      self = SyntaxProblem(message: message, at: position, begun: context, text: text)
+      self = SyntaxProblem(message: message, at: position, begun: begun, text: text)
     case .encoding: sentence = "not valid UTF-8 text: \(message)"
     case .tooLarge: sentence = "the file is larger than \(cyaml_text_max) bytes"
     case .tooDeep: sentence = "nested more than \(cyaml_depth_max) levels deep"

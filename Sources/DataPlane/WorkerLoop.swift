@@ -62,7 +62,7 @@ struct WorkerLoop: ~Copyable {
       let count = worker.turn(waitingAtMostMs: hasWork ? 0 : -1)
       if count > 0 {
         wallMs = Clock.wallMs
-        for position in 0..<count { handle(event(position, of: count)) }
+        for position in 0..<count { take(event(position, of: count)) }
         sink?.flush()
       }
       for command in mailbox.take(atMost: WorkerLoop.commandsPerTurn) { carryOut(command) }
@@ -86,7 +86,7 @@ struct WorkerLoop: ~Copyable {
 
   // ---- events ------------------------------------------------------------------------------
 
-  private mutating func handle(_ event: sluice_event) {
+  private mutating func take(_ event: sluice_event) {
     switch event.kind {
     case .ask: accepted(event)
     case .redial: dialFailed(event)
