@@ -49,18 +49,42 @@ extension ConnectionEnd {
   }
 }
 
+extension ConnectionEnd {
+  /// The first end says who ended it and how. Only a FIN may be followed by more to tell: it ends
+  /// one half, and a connection whose other half we had to cut was ended by that.
+  init(_ summary: sluice_summary) {
+    let first = sluice_end(rawValue: UInt8(truncatingIfNeeded: summary.ends)) ?? .killed
+    let second = sluice_end(rawValue: UInt8(truncatingIfNeeded: summary.ends >> 8)) ?? .none
+    let isCutAfterFIN = (first == .client_fin || first == .upstream_fin) && second.isCut
+    self.init(isCutAfterFIN ? second : first)
+  }
+}
+
+extension sluice_end {
+  /// Whether we ended the connection, rather than one of its sides.
+  fileprivate var isCut: Bool {
+    switch self {
+    case .deadline_preface, .deadline_connect, .deadline_idle, .deadline_half_closed,
+      .deadline_max_age, .deadline_drain, .killed, .rejected:
+      true
+    case .none, .client_fin, .client_reset, .client_error, .upstream_fin, .upstream_reset,
+      .upstream_error:
+      false
+    }
+  }
+}
+
 extension ConnectionRecord {
   init(
     _ summary: sluice_summary, _ memory: ConnectionMemory, _ table: RouteTable, listener: Int,
     endedWallMs: UInt64
   ) {
-    let first = sluice_end(rawValue: UInt8(truncatingIfNeeded: summary.ends)) ?? .killed
     let reason = RejectReason(rawValue: summary.reason)
     self.init(
       endedWallMs: endedWallMs, id: memory.id,
       listener: table.listeners.indices.contains(listener) ? table.listeners[listener].name : "",
       client: memory.client ?? .unix(path: ""), local: memory.local ?? .unix(path: ""),
-      end: reason == .dialTimeout ? .connectDeadline : ConnectionEnd(first))
+      end: reason == .dialTimeout ? .connectDeadline : ConnectionEnd(summary))
     if let backend = memory.backend { self.backend = table.backends[backend].name }
     if let server = memory.server { self.server = table.servers[server].name }
     tries = summary.tries
