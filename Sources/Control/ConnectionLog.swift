@@ -93,13 +93,20 @@ package final class ConnectionLog: Sendable {
       writer.lost += lost
       writer.followFile(reopens: reopens)
       writer.write(batch) { [self] in isPastClosing }
-      batch.removeAll(keepingCapacity: true)
+      // A burst's memory goes back; an everyday batch keeps its own.
+      if batch.capacity > ConnectionLog.keptCapacity {
+        batch = []
+      } else {
+        batch.removeAll(keepingCapacity: true)
+      }
       if closing { return }
     }
   }
 
   /// The file's name is looked at this often, so a rename is noticed within a second.
   private static let lookEveryMs: Int32 = 1000
+  /// What a batch of lines keeps for the next one: 5 ms of 30,000 connections a second.
+  private static let keptCapacity = 64 * 1024
   /// Lines gather this long before they are taken: at most 200 wakes and writes a second.
   private static let gatherMs: UInt32 = 5
 
