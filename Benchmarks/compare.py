@@ -523,7 +523,7 @@ def main():
         os.chmod(directory, 0o755)
         if options.sluice and options.as_user != "self":
             # Another user may not be able to reach into the build directory.
-            options.sluice = Path(shutil.copy(options.sluice, directory / "sluice"))
+            options.sluice = Path(shutil.copy(options.sluice, directory / "sluice-binary"))
         good = compare(Bench(options, directory))
     finally:
         shutil.rmtree(directory, ignore_errors=True)
