@@ -4,8 +4,12 @@ internal import Wire
 
 /// What Swift remembers of a live connection: 64 bytes in the worker's table, all zero at accept.
 /// Indexes are into the route table of `generation`. With C's counters it is all that a hand-over
-/// of the connection would have to carry.
+/// of the connection would have to carry. There is no room for more: the backend is looked up by
+/// its server.
 struct ConnectionMemory {
+  /// What C keeps per slot. sluice.h, sluice_worker_record
+  static let bytesPerSlot = 64
+
   private var idHigh: UInt64 = 0
   private var idLow: UInt64 = 0
   private var clientHigh: UInt64 = 0
@@ -14,17 +18,13 @@ struct ConnectionMemory {
   private var localLow: UInt64 = 0
   private var clientPort: UInt16 = 0
   private var localPort: UInt16 = 0
-  private var clientFamily: Family = .none
-  private var localFamily: Family = .none
-  var generation: UInt16 = 0
-  /// Plus one; 0 is none. Wide fields first: padding would not fit into the 64 bytes.
-  private var serverPlusOne: UInt32 = 0
-  private var backendPlusOne: UInt16 = 0
+  /// The client's in the low half, the local one's in the high half.
+  private var families: UInt8 = 0
   /// Dials begun; stops at 255, far beyond any number of retries.
   private var dials: UInt8 = 0
-
-  /// What C keeps for each slot.
-  static let bytesPerSlot = 64
+  var generation: UInt16 = 0
+  /// Plus one; 0 is none.
+  private var serverPlusOne: UInt32 = 0
 
   private enum Family: UInt8 { case none = 0, ipv4, ipv6, unix }
 
@@ -43,27 +43,30 @@ struct ConnectionMemory {
     set { serverPlusOne = newValue.map { UInt32($0) + 1 } ?? 0 }
   }
 
-  var backend: Int? {
-    get { backendPlusOne == 0 ? nil : Int(backendPlusOne) - 1 }
-    set { backendPlusOne = newValue.map { UInt16($0) + 1 } ?? 0 }
-  }
-
   /// Scopes of link-local addresses are not kept.
   var client: SocketAddress? {
-    get { address(clientFamily, clientHigh, clientLow, clientPort) }
-    set { (clientFamily, clientHigh, clientLow, clientPort) = parts(newValue) }
+    get { address(Family(rawValue: families & 15), clientHigh, clientLow, clientPort) }
+    set {
+      let family: Family
+      (family, clientHigh, clientLow, clientPort) = parts(newValue)
+      families = families & 0xf0 | family.rawValue
+    }
   }
 
   var local: SocketAddress? {
-    get { address(localFamily, localHigh, localLow, localPort) }
-    set { (localFamily, localHigh, localLow, localPort) = parts(newValue) }
+    get { address(Family(rawValue: families >> 4), localHigh, localLow, localPort) }
+    set {
+      let family: Family
+      (family, localHigh, localLow, localPort) = parts(newValue)
+      families = families & 0x0f | family.rawValue << 4
+    }
   }
 
   private func address(
-    _ family: Family, _ high: UInt64, _ low: UInt64, _ port: UInt16
+    _ family: Family?, _ high: UInt64, _ low: UInt64, _ port: UInt16
   ) -> SocketAddress? {
     switch family {
-    case .none: nil
+    case nil, .some(.none): nil
     case .ipv4: .ipv4(UInt32(truncatingIfNeeded: low), port: port)
     case .ipv6: .ipv6(high: high, low: low, port: port, scope: 0)
     case .unix: .unix(path: "")

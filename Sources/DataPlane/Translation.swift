@@ -85,8 +85,10 @@ extension ConnectionRecord {
       listener: table.listeners.indices.contains(listener) ? table.listeners[listener].name : "",
       client: memory.client ?? .unix(path: ""), local: memory.local ?? .unix(path: ""),
       end: reason == .dialTimeout ? .connectDeadline : ConnectionEnd(summary))
-    if let backend = memory.backend { self.backend = table.backends[backend].name }
-    if let server = memory.server { self.server = table.servers[server].name }
+    if let server = memory.server {
+      self.server = table.servers[server].name
+      backend = table.backends[table.backend(ofServer: server)].name
+    }
     tries = summary.tries
     bytesUp = summary.bytes_up
     bytesDown = summary.bytes_down

@@ -116,11 +116,11 @@ struct WorkerLoop: ~Copyable {
   }
 
   private mutating func dialFailed(_ event: sluice_event) {
-    guard var memory = worker.memory(event.id), let backend = memory.backend,
-      let server = memory.server
+    guard var memory = worker.memory(event.id), let server = memory.server
     else { return worker.reject(event.id, reason: RejectReason.noRoute.rawValue) }
     let failure = DialFailure(
-      backend: backend, server: server, tries: memory.tries, error: DialError(event.error))
+      backend: router.table.backend(ofServer: server), server: server, tries: memory.tries,
+      error: DialError(event.error))
     follow(router.decide(.dialFailed(failure)), event, &memory)
   }
 
@@ -130,7 +130,6 @@ struct WorkerLoop: ~Copyable {
     var reason: RejectReason?
     switch answer {
     case .route(let backend, let server):
-      memory.backend = backend
       memory.server = server
       memory.tries += 1
       worker.remember(memory, of: event.id)

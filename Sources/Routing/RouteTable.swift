@@ -8,20 +8,28 @@ package final class RouteTable: Sendable {
   /// By the tag of the listening socket.
   package let listeners: [ListenerEntry]
   package let backends: [BackendEntry]
-  /// The servers of all backends, those of one backend side by side.
+  /// The servers of all backends: those of the first, then those of the second, and so on.
   package let servers: [ServerEntry]
-
-  /// A connection remembers its backend in 16 bits.
-  package static let mostBackends = 65_534
+  /// By server: its backend.
+  private let owners: [UInt32]
 
   package init(listeners: [ListenerEntry], backends: [BackendEntry], servers: [ServerEntry]) {
-    precondition(backends.count <= RouteTable.mostBackends)
-    for backend in backends { precondition(backend.servers.upperBound <= servers.count) }
+    var owners: [UInt32] = []
+    owners.reserveCapacity(servers.count)
+    for (index, backend) in backends.enumerated() {
+      precondition(backend.servers.lowerBound == owners.count)
+      owners += repeatElement(UInt32(index), count: backend.servers.count)
+    }
+    precondition(owners.count == servers.count)
     for listener in listeners { precondition(backends.indices.contains(listener.backend)) }
     self.listeners = listeners
     self.backends = backends
     self.servers = servers
+    self.owners = owners
   }
+
+  /// The backend that a server belongs to.
+  package func backend(ofServer server: Int) -> Int { Int(owners[server]) }
 }
 
 /// A listener as the data plane needs it. Times are milliseconds, 0 is off.
@@ -62,7 +70,7 @@ package enum SpliceEngine: Sendable {
 
 package struct BackendEntry: Sendable {
   package let name: String
-  /// Indexes into `RouteTable.servers`; never empty.
+  /// Indexes into `RouteTable.servers`, beginning where the backend before it ends; never empty.
   package let servers: Range<Int>
   /// Further tries after the first.
   package let retries: Int
