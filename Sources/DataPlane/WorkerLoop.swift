@@ -101,12 +101,12 @@ struct WorkerLoop: ~Copyable {
     let answer = router.decide(.accepted(listener: Int(event.listener)))
     if needsAddresses(answer) {
       guard let endpoints = worker.endpoints(event.id) else {
-        return follow(.reject(.clientGone), event, &memory)
+        return follow(.reject(.clientGone), event, &memory, router.table)
       }
       memory.client = endpoints.client
       memory.local = endpoints.local
     }
-    follow(answer, event, &memory)
+    follow(answer, event, &memory, router.table)
   }
 
   /// Two system calls per connection, which a relay without log and header does not need.
@@ -116,16 +116,18 @@ struct WorkerLoop: ~Copyable {
   }
 
   private mutating func dialFailed(_ event: sluice_event) {
-    guard var memory = worker.memory(event.id), let server = memory.server
+    guard var memory = worker.memory(event.id), let server = memory.server,
+      let table = generations.table(memory.generation)
     else { return worker.reject(event.id, reason: RejectReason.noRoute.rawValue) }
     let failure = DialFailure(
-      backend: router.table.backend(ofServer: server), server: server, tries: memory.tries,
+      backend: table.backend(ofServer: server), server: server, tries: memory.tries,
       error: DialError(event.error))
-    follow(router.decide(.dialFailed(failure)), event, &memory)
+    follow(router.decide(failure, under: table), event, &memory, table)
   }
 
   private mutating func follow(
-    _ answer: Answer, _ event: sluice_event, _ memory: inout ConnectionMemory
+    _ answer: Answer, _ event: sluice_event, _ memory: inout ConnectionMemory,
+    _ table: RouteTable
   ) {
     var reason: RejectReason?
     switch answer {
@@ -133,7 +135,9 @@ struct WorkerLoop: ~Copyable {
       memory.server = server
       memory.tries += 1
       worker.remember(memory, of: event.id)
-      reason = route(event, memory, backend: backend, server: server)
+      reason = route(
+        event, memory, table.listeners[Int(event.listener)], table.backends[backend],
+        table.servers[server])
     case .reject(let why):
       worker.remember(memory, of: event.id)
       reason = why
@@ -143,13 +147,12 @@ struct WorkerLoop: ~Copyable {
 
   /// - Returns: why it could not even be tried.
   private func route(
-    _ event: sluice_event, _ memory: ConnectionMemory, backend: Int, server: Int
+    _ event: sluice_event, _ memory: ConnectionMemory, _ listener: ListenerEntry,
+    _ entry: BackendEntry, _ server: ServerEntry
   ) -> RejectReason? {
-    let entry = router.table.backends[backend]
     let length = header.encode(entry.header, memory.client, memory.local)
     guard let length else { return .proxyNoAddress }
-    let listener = router.table.listeners[Int(event.listener)]
-    let result = router.table.servers[server].address.withEndpoint { address in
+    let result = server.address.withEndpoint { address in
       entry.congestion.withBytes { congestion in
         var route = sluice_route()
         route.address = address

@@ -26,8 +26,14 @@ package struct Router: ~Copyable {
       let backend = table.listeners[listener].backend
       return .route(backend: backend, server: nextServer(of: backend))
     case .dialFailed(let failure):
-      return again(after: failure)
+      return again(after: failure, under: table)
     }
+  }
+
+  /// The answer to a failed dial of a connection that `older` routed: its indexes mean nothing in
+  /// a table that was installed meanwhile.
+  package func decide(_ failure: DialFailure, under older: RouteTable) -> Answer {
+    again(after: failure, under: older)
   }
 
   private mutating func nextServer(of backend: Int) -> Int {
@@ -38,7 +44,7 @@ package struct Router: ~Copyable {
   }
 
   /// The server after the one that failed, until the backend's tries are spent.
-  private func again(after failure: DialFailure) -> Answer {
+  private func again(after failure: DialFailure, under table: RouteTable) -> Answer {
     guard table.backends.indices.contains(failure.backend) else { return .reject(.noRoute) }
     let backend = table.backends[failure.backend]
     guard failure.tries <= backend.retries, backend.servers.contains(failure.server) else {
