@@ -58,7 +58,7 @@ struct WorkerLoop: ~Copyable {
   /// Until told to stop. Connections that still live then end with the worker.
   mutating func run() {
     while !isStopping {
-      let hasWork = mailbox.isWaiting || ending != nil
+      let hasWork = mailbox.isWaiting || ending != nil || isRetiringSockets
       let count = worker.turn(waitingAtMostMs: hasWork ? 0 : -1)
       if count > 0 {
         wallMs = Clock.wallMs
