@@ -276,7 +276,14 @@ static enum step splice_ring(struct sluice_worker *w, struct connection *c, int 
 // An operation of the ring engine came back. The run queue goes on with the half.
 void relay_spliced(struct sluice_worker *w, struct connection *c, int i, int32_t result) {
   struct half *half = &c->halves[i];
-  if (c->state != STATE_OPEN && c->state != STATE_DELIVERING) return;
+  if (c->state != STATE_OPEN && c->state != STATE_DELIVERING) {
+    // Decided meanwhile. What moved still counts: a pipe with bytes in it must never be pooled as
+    // an empty one, and a farewell goes out behind them.
+    uint32_t moved = result > 0 ? (uint32_t)result : 0;
+    half->piped = half->filling ? half->piped + moved : half->piped - moved;
+    if (moved > 0 && !half->filling) half_to(c, i)->writable = true;
+    return;
+  }
   int number = result < 0 ? -result : 0;
   if (number == 512) number = EINTR;  // ERESTARTSYS leaks out of io-wq
   if (half->filling) {
