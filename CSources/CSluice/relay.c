@@ -10,8 +10,9 @@
 // less than DEMOTE_BELOW demote it. A half that gets no pipe copies, in larger pieces.
 //
 // What is true between calls: bytes leave in the order held, rest, pipe are filled: the pipe is
-// only filled when rest is empty, rest only gets held bytes when the pipe is empty. The FIN goes
-// out when all three are empty.
+// only filled when rest is empty, rest only gets held bytes when the pipe is empty. So with bytes in
+// both (the caller's `send` joins the rest at any time) those in the pipe are the older ones. The
+// FIN goes out when all three are empty.
 #include "internal.h"
 
 enum step { STEP_BLOCKED, STEP_MOVED, STEP_BROKEN };
@@ -89,6 +90,10 @@ static void relay_release(struct sluice_worker *w, struct half *half) {
     if (buffer_length(half->held) == 0) buffer_give(w, &half->held);
   }
   if (half->limit != NO_LIMIT) half->limit -= allowed;
+}
+
+static bool relay_waits(const struct half *half) {
+  return half->held || buffer_length(half->rest) > 0;
 }
 
 static bool relay_may_read(const struct half *half, const struct side *from) {
@@ -235,7 +240,7 @@ static enum step splice_inline(struct sluice_worker *w, struct connection *c, in
   struct side *to = half_to(c, i);
   enum step filled = STEP_BLOCKED;
   enum step drained = STEP_BLOCKED;
-  if (relay_may_read(half, from)) {
+  if (relay_may_read(half, from) && !relay_waits(half)) {
     ssize_t n = sys_splice(from->descriptor, half->pipe->write_end, splice_length(half));
     int number = n < 0 ? errno : 0;
     if (number == EAGAIN && half->piped == 0) from->readable = false;
@@ -306,7 +311,7 @@ void relay_spliced(struct sluice_worker *w, struct connection *c, int i, int32_t
 
 static enum step splice_step(struct sluice_worker *w, struct connection *c, int i) {
   struct half *half = &c->halves[i];
-  if (buffer_length(half->rest) > 0 || half->held) return copy_step(w, c, i, COPY_BYTES);
+  if (half->piped == 0 && relay_waits(half)) return copy_step(w, c, i, COPY_BYTES);
   if (!half->pipe) {
     if (!relay_may_read(half, half_from(c, i)) || !half_to(c, i)->writable) return STEP_BLOCKED;
     half->pipe = pipe_take(w);
