@@ -520,6 +520,7 @@ void connection_due(struct sluice_worker *w, struct connection *c) {
 // connection_gave. `reset`: the survivor shall see a reset, not a FIN.
 void connection_close(struct sluice_worker *w, struct connection *c, bool reset) {
   c->linger = reset;
+  if (c->state == STATE_DIALLING) c->summary.connect_us = 0;  // it held when the dial began
   connection_move(w, c, STATE_CLOSING);
   if (c->in_kernel & KERNEL_WATCH_CLIENT) w->source->forget(w, c, sluice_side_client);
   if (c->in_kernel & KERNEL_WATCH_UPSTREAM) w->source->forget(w, c, sluice_side_upstream);
