@@ -165,13 +165,12 @@ enum sluice_result sluice_worker_answer(struct sluice_worker *w, struct sluice_i
   if (result != sluice_result_done) return result;
   if (answer->route) {
     if (c->sides[1].descriptor >= 0) return sluice_result_stale;
-    result = dial_start(w, c, answer->route);
+    result = dial_start(w, c, answer->route, answer->send_upstream);
     if (result != sluice_result_done && result != sluice_result_not_dialled) return result;
-  }
-  if (result == sluice_result_done) {
-    enum sluice_result sent = buffer_append(
-        w, &c->halves[0].rest, answer->send_upstream.start, answer->send_upstream.length);
-    if (sent != sluice_result_done) return sent;
+  } else {
+    result = buffer_append(w, &c->halves[0].rest, answer->send_upstream.start,
+                           answer->send_upstream.length);
+    if (result != sluice_result_done) return result;
   }
   if (asked->held) {
     uint32_t held = buffer_length(asked->held);

@@ -107,16 +107,18 @@ static int dial_prepare(int descriptor, const struct sluice_route *route) {
   return sys_bind(descriptor, (struct sockaddr *)&source, length) == 0 ? 0 : errno;
 }
 
-// Opens the upstream socket and starts to connect. What is to be said first waits in the rest of
-// the upward half, before the bytes that were held.
+// Opens the upstream socket and starts to connect. What is to be said first, the prefix and then
+// `send`, waits in the rest of the upward half, before the bytes that were held. Nothing has
+// begun when there is no room for it.
 enum sluice_result dial_start(struct sluice_worker *w, struct connection *c,
-                              const struct sluice_route *route) {
+                              const struct sluice_route *route, struct sluice_bytes send) {
   struct half *up = &c->halves[0];
   struct side *side = &c->sides[sluice_side_upstream];
   INVARIANT(side->descriptor < 0);
   if (up->rest) up->rest->start = up->rest->end = 0;  // the prefix of a dial that failed
   enum sluice_result kept =
       buffer_append(w, &up->rest, route->prefix.start, route->prefix.length);
+  if (kept == sluice_result_done) kept = buffer_append(w, &up->rest, send.start, send.length);
   if (kept != sluice_result_done) return kept;
 
   c->idle_ms = route->idle_ms;

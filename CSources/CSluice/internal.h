@@ -324,7 +324,7 @@ void preface_starve(struct sluice_worker *w, struct connection *c);
 
 // dial.c
 enum sluice_result dial_start(struct sluice_worker *w, struct connection *c,
-                              const struct sluice_route *route);
+                              const struct sluice_route *route, struct sluice_bytes send);
 void dial_check(struct sluice_worker *w, struct connection *c);
 void dial_failed(struct sluice_worker *w, struct connection *c, int number);
 void dial_tune(struct connection *c);
