@@ -72,7 +72,7 @@ static enum step relay_write_failed(struct sluice_worker *w, struct connection *
 }
 
 // Held bytes become part of the rest, as far as the limit allows and the buffer has room.
-static void relay_release(struct sluice_worker *w, struct half *half) {
+static void relay_release(struct sluice_worker *w, struct connection *c, struct half *half) {
   uint32_t held = buffer_length(half->held);
   if (half->mode != sluice_mode_relay || held == 0 || half->piped > 0) return;
   uint32_t allowed = half->limit < held ? (uint32_t)half->limit : held;
@@ -85,7 +85,10 @@ static void relay_release(struct sluice_worker *w, struct half *half) {
     if (allowed > BUFFER_BYTES - waiting) allowed = BUFFER_BYTES - waiting;
     enum sluice_result kept = buffer_append(w, &half->rest,
                                             half->held->data + half->held->start, allowed);
-    if (kept != sluice_result_done) return;
+    if (kept != sluice_result_done) {
+      preface_starve(w, c);
+      return;
+    }
     half->held->start += allowed;
     if (buffer_length(half->held) == 0) buffer_give(w, &half->held);
   }
@@ -160,7 +163,7 @@ static enum step copy_send(struct sluice_worker *w, struct connection *c, int i,
 
 static enum step copy_step(struct sluice_worker *w, struct connection *c, int i, size_t most) {
   struct half *half = &c->halves[i];
-  relay_release(w, half);
+  relay_release(w, c, half);
   if (!half_to(c, i)->writable) return STEP_BLOCKED;
   ssize_t got = 0;
   if (relay_may_read(half, half_from(c, i)) && buffer_length(half->rest) <= REST_SMALL) {
