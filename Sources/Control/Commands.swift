@@ -24,6 +24,9 @@ package enum Commands {
     return 0
   }
 
+  /// More than the demo's own server takes.
+  private static let demoConnections = 100
+
   /// `sluice demo`: a listener, and a server in the same process that answers with the client's
   /// address as the PROXY header told it.
   package static func demo(bind: SocketAddress) -> Int32 {
@@ -33,7 +36,7 @@ package enum Commands {
       let backend = try DemoBackend()
       defer { backend.stop() }
       let snapshot = Snapshot(
-        workers: .count(1), drainMs: 2000,
+        workers: .count(1), limits: Limits(maxConnections: demoConnections), drainMs: 2000,
         listeners: [Listener(name: "demo", binds: [bind], type: .serverFirst, backend: 0)],
         backends: [
           Backend(
