@@ -72,7 +72,9 @@ struct ProxyPropertyTests {
     }
   }
 
-  /// Every prefix of a valid header asks for more, and never for more than there will be.
+  /// Every prefix of a valid header asks for more, and never for more than there will be. G-6: "The
+  /// receiver MUST NOT start processing the connection before it receives a complete and valid
+  /// PROXY protocol header."
   @Test(arguments: seeds) func prefixesOfValidHeadersAreNeverInvalid(seed: UInt64) throws {
     var random = SeededGenerator(seed: seed)
     for _ in 0..<150 {

@@ -165,6 +165,19 @@ struct ProxyTLVDecodeTests {
     #expect(ProxyTLV.Kind(rawValue: type).space == space)
   }
 
+  /// The registered names, as the specification defines them behind `PP2_TYPE_` and `PP2_SUBTYPE_`.
+  @Test func names() {
+    let named = (0...255).compactMap { type in
+      ProxyTLV.Kind(rawValue: UInt8(type)).name.map { "\(type) \($0)" }
+    }
+    #expect(
+      named == [
+        "1 ALPN", "2 AUTHORITY", "3 CRC32C", "4 NOOP", "5 UNIQUE_ID", "32 SSL", "33 SSL_VERSION",
+        "34 SSL_CN", "35 SSL_CIPHER", "36 SSL_SIG_ALG", "37 SSL_KEY_ALG", "38 SSL_GROUP",
+        "39 SSL_SIG_SCHEME", "40 SSL_CLIENT_CERT", "48 NETNS", "224 GCP", "234 AWS", "238 AZURE",
+      ])
+  }
+
   /// TLV-16: the identifiers the clouds send.
   @Test func clouds() throws {
     let aws = proxied(tlv(0xea, [1] + Array("vpce-08d2bf15fac5001c9".utf8)))

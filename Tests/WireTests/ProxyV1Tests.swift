@@ -260,6 +260,7 @@ struct ProxyV1EncodeTests {
     #expect(try encodeV1(address, address).utf8.count == 104)
   }
 
+  /// G-3: "The sender must always ensure that the header is sent at once": it is whole or absent.
   @Test func noRoomWritesNothing() {
     let address = SocketAddress("1.2.3.4:5")!
     let bytes = [UInt8](capacity: ProxyV1.maximumLength - 1) { output in

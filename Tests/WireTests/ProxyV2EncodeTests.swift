@@ -147,6 +147,8 @@ struct ProxyV2EncodeTests {
     }
   }
 
+  /// G-3: "The sender must always ensure that the header is sent at once". V2-22: "The sender must
+  /// ensure that all the protocol header is sent at once." There is never half of one to send.
   @Test func noRoomWritesNothing() throws {
     #expect(try encodeV2(v4, v4, room: 28).count == 28)
     for room in [0, 15, 27] {
@@ -165,7 +167,8 @@ struct ProxyV2EncodeTests {
     #expect(bytes.isEmpty)
   }
 
-  /// What a strict receiver refuses is not sent: TLV-1, TLV-8, TLV-9.
+  /// What a strict receiver refuses is not sent: TLV-1, TLV-8, TLV-9. S-4: the checksum of another
+  /// header is not relayed; TLV-6: it is calculated "after constructing the header".
   @Test func unsoundTLVs() {
     #expect(throws: ProxyEncodeFault.badTLVs(Reason(.proxyBadTLV, at: 1))) {
       try encodeV2(v4, v4, tlvs: [1, 0, 9])

@@ -19,7 +19,9 @@ struct ProxyV2DecodeTests {
 
   /// V2-2: "if the incoming byte count is 16 or above and the 13 first bytes match the protocol
   /// signature block followed by the protocol version 2", else `PROXY`, "otherwise the protocol is
-  /// not covered by this specification and the connection must be dropped."
+  /// not covered by this specification and the connection must be dropped." G-2: "Version 2
+  /// receivers MUST at least implement the binary header format, and it is recommended that they
+  /// also implement the human-readable header format".
   @Test func versionsAreToldApart() {
     #expect(decode(headerV2(0x21, 0x11, blockIPv4)).value?.version == .v2)
     #expect(decode(ProxyV1DecodeTests.tcp4).value?.version == .v1)
@@ -171,6 +173,18 @@ struct ProxyV2DecodeTests {
       #expect(decode(part).missing == (count == 0 ? 15 : count < 16 ? 16 : header.count))
       let reason = Reason(count == 0 ? .proxyProbe : .proxyTruncated, at: count)
       #expect(decode(part, ended: true).reason == reason)
+    }
+  }
+
+  /// S-3: after one header the bytes are the client's, whatever they look like. Section 5:
+  /// "Implementers should be very careful about not trying to automatically detect whether they
+  /// have to decode the header or not".
+  @Test func aSecondHeaderIsPayload() {
+    let binary = headerV2(0x21, 0x11, blockIPv4)
+    let line = Array(ProxyV1DecodeTests.tcp4.utf8)
+    for first in [binary, line] {
+      let alone = decode(first)
+      for second in [binary, line] { #expect(decode(first + second) == alone) }
     }
   }
 
