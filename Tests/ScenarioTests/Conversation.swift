@@ -14,8 +14,8 @@ struct Conversation: Sendable {
   var serverWrites = Pace.fast
   var serverReads = Pace.fast
 
-  /// Sizes on both sides of every threshold: nothing, less than a segment, just about a full read of
-  /// 16 KiB, more than a scratch buffer, and enough for any lane to be promoted.
+  /// Sizes on both sides of every threshold: nothing, less than a segment, just about a full read
+  /// of 16 KiB, more than a scratch buffer, and enough for any lane to be promoted.
   static func mixture(seed: UInt64) -> [Conversation] {
     var generator = SeededGenerator(seed: seed)
     let sizes = [
@@ -87,7 +87,8 @@ struct Conversation: Sendable {
       for conversation in conversations {
         let client = try sluice.connect()
         pairs.append((client, try server.accept()))
-        jobs += conversation.start(client: client, upstream: pairs[pairs.count - 1].upstream, closer: closer)
+        jobs += conversation.start(
+          client: client, upstream: pairs[pairs.count - 1].upstream, closer: closer)
       }
       for job in jobs { try job.value() }
       let records = try sluice.records(conversations.count)

@@ -1,8 +1,8 @@
 import TestSupport
 import Testing
 
-// A server's machine hangs, or a firewall drops what goes there: connecting neither works nor fails.
-// After the connect deadline the next server is tried; without one the client is let go.
+// A server's machine hangs, or a firewall drops what goes there: connecting neither works nor
+// fails. After the connect deadline the next server is tried; without one the client is let go.
 
 @Test("backend black-holes, then next", arguments: Engine.eventSources)
 func backendBlackHoles(engine: Engine) throws {

@@ -1,8 +1,9 @@
 import TestSupport
 import Testing
 
-// One of the servers is down: nothing listens at its address, or its socket file is gone. The client
-// notices nothing, since the next server is tried at once; the log says how many tries it took.
+// One of the servers is down: nothing listens at its address, or its socket file is gone. The
+// client notices nothing, since the next server is tried at once; the log says how many tries it
+// took.
 
 @Test("backend refuses, then next", arguments: Engine.eventSources)
 func backendRefusesThenNext(engine: Engine) throws {

@@ -2,7 +2,8 @@ import TestSupport
 import Testing
 
 // 10,000 short connections, one after the other and a few at once: connect, ask, answer, close.
-// Afterwards the daemon has as many descriptors and as much memory as before, and 10,000 lines of log.
+// Afterwards the daemon has as many descriptors and as much memory as before, and 10,000 lines of
+// log.
 
 @Test("10,000 short connections", .serialized, arguments: Engine.eventSources)
 func churn10000(engine: Engine) throws {

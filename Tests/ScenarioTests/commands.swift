@@ -2,8 +2,8 @@ import Glibc
 import TestSupport
 import Testing
 
-// What a person at a terminal meets: `check` says what the file means or where it is wrong, `run` says
-// in one sentence why it can't run, `version` says which version this is.
+// What a person at a terminal meets: `check` says what the file means or where it is wrong, `run`
+// says in one sentence why it can't run, `version` says which version this is.
 
 private func check(_ yaml: String) throws -> (
   exit: ChildProcess.Exit, output: String, error: String, file: String
@@ -97,8 +97,8 @@ private func runRefused(_ setup: Setup) throws -> String {
   return said
 }
 
-// Without a check for it, SO_REUSEPORT would let a second instance of the same user take part of the
-// first one's clients, silently.
+// Without a check for it, SO_REUSEPORT would let a second instance of the same user take part of
+// the first one's clients, silently.
 @Test("another instance is already listening", arguments: Engine.eventSources)
 func duplicateInstance(engine: Engine) throws {
   let setup = Setup(engine, servers: [.loopback(ReservedPort.take())])
@@ -110,7 +110,8 @@ func duplicateInstance(engine: Engine) throws {
 
 @Test(
   "a port below 1024 without the capability",
-  .enabled(if: contents(of: "/proc/sys/net/ipv4/ip_unprivileged_port_start").hasPrefix("1024"),
+  .enabled(
+    if: contents(of: "/proc/sys/net/ipv4/ip_unprivileged_port_start").hasPrefix("1024"),
     "the kernel lets everyone bind low ports here"))
 func lowPort() throws {
   var setup = Setup(

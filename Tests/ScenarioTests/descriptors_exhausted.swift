@@ -2,8 +2,8 @@ import TestSupport
 import Testing
 
 // More clients come than the descriptor limit allows. The daemon stops accepting in time: 64
-// descriptors stay free for logs, reload and administration. Those it has are served; the rest wait in
-// the kernel's queue and are served as soon as others have gone. Nothing leaks.
+// descriptors stay free for logs, reload and administration. Those it has are served; the rest wait
+// in the kernel's queue and are served as soon as others have gone. Nothing leaks.
 
 @Test("descriptors exhausted", arguments: Engine.eventSources)
 func descriptorsExhausted(engine: Engine) throws {

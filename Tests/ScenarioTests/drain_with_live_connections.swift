@@ -2,9 +2,9 @@ import Glibc
 import TestSupport
 import Testing
 
-// The daemon is asked to stop (SIGTERM) while people are connected. It takes no new connections, lets
-// those it has go on until they end or the drain deadline comes, and then exits. A second SIGTERM
-// means now.
+// The daemon is asked to stop (SIGTERM) while people are connected. It takes no new connections,
+// lets those it has go on until they end or the drain deadline comes, and then exits. A second
+// SIGTERM means now.
 
 @Test("drain with live connections", arguments: Engine.eventSources)
 func drainWithLiveConnections(engine: Engine) throws {

@@ -1,8 +1,8 @@
 import TestSupport
 import Testing
 
-// 5,000 mail clients sit in IMAP IDLE. Each has said something once; now nothing happens. Each costs
-// two descriptors and at most 1 KiB of the daemon's own memory: no buffer, no pipe.
+// 5,000 mail clients sit in IMAP IDLE. Each has said something once; now nothing happens. Each
+// costs two descriptors and at most 1 KiB of the daemon's own memory: no buffer, no pipe.
 
 @Test("5,000 idle connections", .serialized, arguments: Engine.eventSources)
 func idle5000(engine: Engine) throws {

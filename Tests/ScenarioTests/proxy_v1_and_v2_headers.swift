@@ -1,9 +1,10 @@
 import TestSupport
 import Testing
 
-// Mail servers must know who their client is. With `send-proxy` they learn it from a PROXY header: the
-// client's own address and port, and the address it connected to. It arrives in one piece before any
-// client byte, and at once: the server that speaks first waits for it, the client for the server.
+// Mail servers must know who their client is. With `send-proxy` they learn it from a PROXY header:
+// the client's own address and port, and the address it connected to. It arrives in one piece
+// before any client byte, and at once: the server that speaks first waits for it, the client for
+// the server.
 
 struct HeaderCase: Sendable, CustomStringConvertible {
   let engine: Engine

@@ -1,10 +1,10 @@
 import TestSupport
 import Testing
 
-// A server that has had enough writes `421 …` and closes with input it has not read. Its kernel turns
-// that into RST. The client must get every byte of the reply and then the reset: not a FIN, which
-// would look like a proper end, and not a reset that destroys what was already accepted; also when
-// the reply is 3 MB and the client reads slowly.
+// A server that has had enough writes `421 …` and closes with input it has not read. Its kernel
+// turns that into RST. The client must get every byte of the reply and then the reset: not a FIN,
+// which would look like a proper end, and not a reset that destroys what was already accepted; also
+// when the reply is 3 MB and the client reads slowly.
 
 struct Reply: Sendable, CustomStringConvertible {
   let bytes: Int
@@ -33,7 +33,8 @@ func resetFromServerAfterReply(engine: Engine, reply: Reply) throws {
 
     let reader = Job("client") { try client.expect(pattern, pace: reply.pace) }
     try upstream.send(pattern, count: reply.bytes)
-    // From here on the reply is the proxy's: a close with unread input drops what isn't acknowledged.
+    // From here on the reply is the proxy's: a close with unread input drops what isn't
+    // acknowledged.
     try upstream.waitUntilAcknowledged()
     upstream.close()
 

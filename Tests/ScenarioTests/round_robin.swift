@@ -20,8 +20,10 @@ func roundRobin(engine: Engine) throws {
       for client in clients { #expect(try client.readToEnd().ending == .fin) }
     }
     let served = Dictionary(grouping: try sluice.records(12), by: { $0.server ?? "" })
-    #expect(served.mapValues(\.count) == Dictionary(
-      uniqueKeysWithValues: servers.map { ($0.endpoint.description, 4) }))
+    #expect(
+      served.mapValues(\.count)
+        == Dictionary(
+          uniqueKeysWithValues: servers.map { ($0.endpoint.description, 4) }))
 
     servers[1].close()
     for _ in 0..<6 {

@@ -3,7 +3,7 @@ import Synchronization
 import TestLaunch
 
 /// A program that a test started. Killed, by process id, when the last reference goes, and by the
-/// kernel should the test program die before.
+/// kernel should the test program die before (see `Limits.killedWithUs`).
 package final class ChildProcess: Sendable {
   /// What the program may and may not do.
   package struct Limits: Sendable {
@@ -13,6 +13,9 @@ package final class ChildProcess: Sendable {
     package var denyRing = false
     /// Without CAP_NET_BIND_SERVICE, so that ports below 1024 are refused.
     package var dropBindService = false
+    /// Killed when the test program ends. A program that has to clean up after itself ends when its
+    /// standard input does instead.
+    package var killedWithUs = true
     package init() {}
   }
 
@@ -29,7 +32,9 @@ package final class ChildProcess: Sendable {
 
   package let pid: pid_t
   package let command: String
-  private let directory: TemporaryDirectory
+  /// What it writes goes to files without a name, which can't outlive us whatever happens.
+  private let output: Int32
+  private let error: Int32
   private let ended = Mutex<Exit?>(nil)
   /// The write end of the program's standard input; -1 once closed.
   private let input: Mutex<Int32>
@@ -39,7 +44,6 @@ package final class ChildProcess: Sendable {
     _ program: String, _ arguments: [String], environment extra: [String: String] = [:],
     limits: Limits = Limits()
   ) throws {
-    directory = try TemporaryDirectory("sluice-test-output")
     command = ([program] + arguments).joined(separator: " ")
     var ends: [Int32] = [0, 0]
     // A socket pair, not a pipe: it is close-on-exec at once, so no other child keeps it open.
@@ -47,9 +51,11 @@ package final class ChildProcess: Sendable {
     guard socketpair(AF_UNIX, kind, 0, &ends) == 0 else {
       throw TestFailure("socketpair: \(errorText(errno))")
     }
-    let output = try Self.create(directory.file("stdout"))
-    let error = try Self.create(directory.file("stderr"))
-    defer { for descriptor in [ends[0], output, error] { close(descriptor) } }
+    defer { close(ends[0]) }
+    let output = try Self.createNameless()
+    let error = try Self.createNameless()
+    self.output = output
+    self.error = error
     var variables = Self.inherited()
     for (name, value) in extra { variables[name] = value }
     let settings = variables.map { "\($0.key)=\($0.value)" }
@@ -59,7 +65,7 @@ package final class ChildProcess: Sendable {
           var request = launch_request(
             path: path, arguments: argv, environment: envp, input: ends[0], output: output,
             error: error, descriptor_limit: limits.descriptors, deny_io_uring: limits.denyRing,
-            drop_bind_service: limits.dropBindService)
+            drop_bind_service: limits.dropBindService, killed_with_us: limits.killedWithUs)
           return launch_start(&request)
         }
       }
@@ -78,11 +84,13 @@ package final class ChildProcess: Sendable {
       kill(pid, SIGKILL)
       waitpid(pid, nil, 0)
     }
+    close(output)
+    close(error)
   }
 
   /// What the program has written so far.
-  package var standardOutput: String { contents(of: directory.file("stdout")) }
-  package var standardError: String { contents(of: directory.file("stderr")) }
+  package var standardOutput: String { contents(of: "/proc/self/fd/\(output)") }
+  package var standardError: String { contents(of: "/proc/self/fd/\(error)") }
 
   package func signal(_ number: Int32) {
     if poll() == nil { kill(pid, number) }
@@ -133,10 +141,12 @@ package final class ChildProcess: Sendable {
     return (exit, child.standardOutput, child.standardError)
   }
 
-  private static func create(_ path: String) throws -> Int32 {
+  private static func createNameless() throws -> Int32 {
+    let directory = try TemporaryDirectory("sluice-test-output")
     // Appending, so that several writers of one file don't overwrite each other.
-    let descriptor = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o644)
-    guard descriptor >= 0 else { throw TestFailure("\(path): \(errorText(errno))") }
+    let flags = O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC
+    let descriptor = open(directory.file("output"), flags, 0o600)
+    guard descriptor >= 0 else { throw TestFailure("\(directory.path): \(errorText(errno))") }
     return descriptor
   }
 

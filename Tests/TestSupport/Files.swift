@@ -67,7 +67,8 @@ package var buildDirectory: String {
   return String(program[..<(program.lastIndex(of: "/") ?? program.endIndex)])
 }
 
-/// A directory of one test's own; removed with its contents (files and flat directories) at the end.
+/// A directory of one test's own; removed with its contents (files and flat directories) at the
+/// end.
 package final class TemporaryDirectory: Sendable {
   package let path: String
 

@@ -1,5 +1,5 @@
-/// A small JSON reader, RFC 8259, for the connection log: strict, so that a line which other readers
-/// would refuse fails the test.
+/// A small JSON reader, RFC 8259, for the connection log: strict, so that a line which other
+/// readers would refuse fails the test.
 package enum JSONValue: Hashable, Sendable {
   case null
   case bool(Bool)
@@ -12,7 +12,9 @@ package enum JSONValue: Hashable, Sendable {
     var reader = JSONReader(bytes: Array(text.utf8))
     self = try reader.value()
     reader.skipSpace()
-    guard reader.position == reader.bytes.count else { throw reader.failure("text after the value") }
+    guard reader.position == reader.bytes.count else {
+      throw reader.failure("text after the value")
+    }
   }
 
   package subscript(_ key: String) -> JSONValue? {
@@ -28,7 +30,8 @@ private struct JSONReader {
   var position = 0
 
   func failure(_ what: String) -> TestFailure {
-    TestFailure("not JSON: \(what) at byte \(position) of \(String(decoding: bytes, as: UTF8.self))")
+    TestFailure(
+      "not JSON: \(what) at byte \(position) of \(String(decoding: bytes, as: UTF8.self))")
   }
 
   mutating func skipSpace() {

@@ -60,7 +60,8 @@ package final class Pattern: Sendable {
     }
     guard !same else { return }
     let first = received.indices.first { received[$0] != table[start + $0] } ?? 0
-    throw TestFailure("wrong byte at offset \(offset + first) (received up to \(offset + received.count))")
+    throw TestFailure(
+      "wrong byte at offset \(offset + first) (received up to \(offset + received.count))")
   }
 }
 
@@ -89,7 +90,8 @@ package enum Pace: Sendable, Hashable, CustomStringConvertible {
     case .uneven(let seed):
       var generator = SeededGenerator(seed: seed)
       let ranges = [1...16, 1...1500, 1000...9000, 15_000...40_000]
-      while try body(.random(in: ranges[.random(in: 0..<4, using: &generator)], using: &generator)) {
+      while try body(.random(in: ranges[.random(in: 0..<4, using: &generator)], using: &generator))
+      {
         if Int.random(in: 0..<24, using: &generator) == 0 {
           pause(ms: .random(in: 1...6, using: &generator))
         }

@@ -1,5 +1,6 @@
 /// A PROXY protocol header as a backend sees it, read by code of the tests' own, so that the
-/// product's encoder is never checked by its own decoder. Specification: proxy-protocol.txt, HAProxy.
+/// product's encoder is never checked by its own decoder. Specification: proxy-protocol.txt,
+/// HAProxy.
 package struct ReceivedProxyHeader: Hashable, Sendable {
   package var version: Int
   /// The v2 command LOCAL or v1's UNKNOWN: no addresses.

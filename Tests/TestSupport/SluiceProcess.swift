@@ -23,7 +23,8 @@ package struct Engine: Hashable, Sendable, CustomStringConvertible {
   ]
 }
 
-/// The built daemon, found beside the test program; SLUICE_BINARY names another (a sanitizer build).
+/// The built daemon, found beside the test program; SLUICE_BINARY names another (a sanitizer
+/// build).
 package enum SluiceBinary {
   package static let path = environment("SLUICE_BINARY") ?? "\(buildDirectory)/sluice"
 
@@ -182,8 +183,9 @@ package func withSluice(_ setup: Setup, _ scenario: (SluiceProcess) throws -> Vo
   do {
     try scenario(sluice)
   } catch {
-    throw TestFailure("\(error)\n\(sluice.child.poll().map { "the daemon ended with \($0)" } ?? "")"
-      + "\(sluice.child.standardError)")
+    throw TestFailure(
+      "\(error)\n\(sluice.child.poll().map { "the daemon ended with \($0)" } ?? "")"
+        + "\(sluice.child.standardError)")
   }
   try sluice.stop()
 }

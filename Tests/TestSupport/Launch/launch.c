@@ -50,7 +50,7 @@ static _Noreturn void become_child(const struct launch_request *request, int rep
   for (int signal_number = 1; signal_number < 32; signal_number++)
     (void)signal(signal_number, SIG_DFL);
   (void)sigprocmask(SIG_SETMASK, &none, NULL);
-  bool ready = prctl(PR_SET_PDEATHSIG, SIGKILL) == 0;
+  bool ready = !request->killed_with_us || prctl(PR_SET_PDEATHSIG, SIGKILL) == 0;
   // Copies above 2 first, so that no assignment overwrites a source still needed.
   int input = fcntl(request->input, F_DUPFD_CLOEXEC, 3);
   int output = fcntl(request->output, F_DUPFD_CLOEXEC, 3);

@@ -17,10 +17,10 @@ struct launch_request {
   uint64_t descriptor_limit;                // RLIMIT_NOFILE, soft and hard; 0 leaves it alone
   bool deny_io_uring;                       // io_uring_setup(2) fails with EPERM
   bool drop_bind_service;                   // without CAP_NET_BIND_SERVICE
+  bool killed_with_us;                      // SIGKILL when this process ends in whatever way
 };
 
-// Starts the program; the child is killed when this process ends in whatever way.
-// Returns its process id, or a negated errno (also when exec or a limit failed in the child).
+// Starts the program. Returns its process id, or a negated errno (also when exec or a limit failed in the child).
 pid_t launch_start(const struct launch_request *_Nonnull request);
 
 // RLIMIT_NOFILE of another process of ours, soft and hard: prlimit(2). 0 or a negated errno.
