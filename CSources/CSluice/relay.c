@@ -10,9 +10,9 @@
 // less than DEMOTE_BELOW demote it. A half that gets no pipe copies, in larger pieces.
 //
 // What is true between calls: bytes leave in the order held, rest, pipe are filled: the pipe is
-// only filled when rest is empty, rest only gets held bytes when the pipe is empty. So with bytes in
-// both (the caller's `send` joins the rest at any time) those in the pipe are the older ones. The
-// FIN goes out when all three are empty.
+// only filled when rest is empty, rest only gets held bytes when the pipe is empty. So with bytes
+// in both (the caller's `send` joins the rest at any time) those in the pipe are the older ones.
+// The FIN goes out when all three are empty.
 #include "internal.h"
 
 enum step { STEP_BLOCKED, STEP_MOVED, STEP_BROKEN };

@@ -20,7 +20,8 @@ struct launch_request {
   bool killed_with_us;                      // SIGKILL when this process ends in whatever way
 };
 
-// Starts the program. Returns its process id, or a negated errno (also when exec or a limit failed in the child).
+// Starts the program. Returns its process id, or a negated errno (also when exec or a limit failed
+// in the child).
 pid_t launch_start(const struct launch_request *_Nonnull request);
 
 // RLIMIT_NOFILE of another process of ours, soft and hard: prlimit(2). 0 or a negated errno.
