@@ -42,13 +42,14 @@ func descriptorsExhausted(engine: Engine) throws {
     }
     #expect(sluice.facts.descriptorCount <= limit - keptBack)
 
-    // All leave; everyone still waiting is served in turn.
-    for upstream in upstreams { upstream.close() }
+    // All leave; everyone still waiting is served in turn. (A server's FIN alone would leave the
+    // connections half-closed, and their descriptors in use.)
+    for upstream in upstreams { upstream.reset() }
     for _ in upstreams.count..<clients.count {
       let upstream = try server.accept()
       #expect(try upstream.readExactly(4) == Array("ping".utf8))
       try upstream.write("pong")
-      upstream.close()
+      upstream.reset()
     }
     for client in clients { client.close() }
     try wait(for: "the descriptors to be closed") { sluice.facts.descriptorCount <= baseline }

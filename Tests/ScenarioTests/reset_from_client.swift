@@ -13,6 +13,10 @@ func resetFromClient(engine: Engine, size: Int) throws {
     let pattern = Pattern(seed: 41)
     let client = try sluice.connect()
     let upstream = try server.accept()
+    // Both ends are known to be connected; a client that resets while its server is still being
+    // dialled is another story (client_gone_while_dialling).
+    try upstream.write("220")
+    _ = try client.readExactly(3)
     let reader = Job("server") {
       try upstream.expect(pattern, pace: .slow(bytes: 40_000, restMs: 15))
     }
