@@ -1,6 +1,5 @@
 internal import DataPlane
 package import System
-internal import Synchronization
 
 /// Writes the lines of ended connections on a thread of its own, so that a full disk or a reader
 /// who stands still never holds up a worker.
@@ -12,11 +11,11 @@ package final class ConnectionLog: Sendable {
   /// bytes each), and little enough to be spent without a thought.
   package static let queueLimit = 4 << 20
 
-  private let queue: Mutex<Queue>
+  private let queue: Guarded<Queue>
   private let wake: EventCounter
-  private let writer: Mutex<ConnectionLogWriter>
+  private let writer: Guarded<ConnectionLogWriter>
   private let limit: Int
-  private let thread: Mutex<Thread?> = Mutex(nil)
+  private let thread: Guarded<Thread?> = Guarded(nil)
 
   private struct Queue {
     var lines: [UInt8] = []
@@ -40,9 +39,9 @@ package final class ConnectionLog: Sendable {
   }
 
   private init(_ writer: consuming ConnectionLogWriter, _ limit: Int) throws(SystemError) {
-    queue = Mutex(Queue())
+    queue = Guarded(Queue())
     wake = try EventCounter()
-    self.writer = Mutex(writer)
+    self.writer = Guarded(writer)
     self.limit = limit
     let started = try Thread(name: "log") { [self] in
       self.writer.withLock { run(&$0) }

@@ -6,9 +6,9 @@ package import Wire
 /// address it learnt from it, and then sends back whatever it gets.
 package final class DemoBackend: Sendable {
   package let address: SocketAddress
-  private let listener: Mutex<Descriptor>
+  private let listener: Guarded<Descriptor>
   private let listenerNumber: Int32
-  private let thread: Mutex<Thread?> = Mutex(nil)
+  private let thread: Guarded<Thread?> = Guarded(nil)
   private let live = Atomic<Int>(0)
 
   /// Listens on a loopback port that the kernel chooses. [socket(2), bind(2), pthread_create(3)]
@@ -16,7 +16,7 @@ package final class DemoBackend: Sendable {
     let socket = try Sockets.listen(at: .ipv4(0x7f00_0001, port: 0))
     address = try Sockets.localAddress(of: socket)
     listenerNumber = socket.number
-    listener = Mutex(socket)
+    listener = Guarded(socket)
     let accepting = try Thread(name: "demo") { [self] in
       listener.withLock { acceptAll($0) }
     }

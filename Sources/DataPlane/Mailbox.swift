@@ -1,5 +1,6 @@
 internal import Routing
 internal import Synchronization
+internal import System
 
 /// What other threads may ask of a worker: a bounded queue of values, looked at once per turn.
 ///
@@ -14,7 +15,7 @@ final class Mailbox: Sendable {
     var waker: Waker?
   }
 
-  private let state = Mutex(State())
+  private let state = Guarded(State())
   private let hasMail = Atomic(false)
 
   /// From now on posts wake this worker, until `close`.

@@ -1,9 +1,8 @@
-internal import Synchronization
 internal import System
 
 /// A place for one answer from a worker to a thread that waits for it, with a deadline.
 final class Reply<Value: Sendable>: Sendable {
-  private let value: Mutex<Value?> = Mutex(nil)
+  private let value: Guarded<Value?> = Guarded(nil)
   private let arrived: EventCounter
 
   init() throws(SystemError) { arrived = try EventCounter() }

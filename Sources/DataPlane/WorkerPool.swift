@@ -1,6 +1,5 @@
 internal import CSluice
 package import Routing
-internal import Synchronization
 internal import System
 
 /// How the data plane is to be run.
@@ -200,9 +199,9 @@ package final class WorkerPool: Sendable {
 /// and keeps what it captured, so it must not capture the sockets: the worker closes them in a
 /// drain by letting go.
 private final class HandedOver: Sendable {
-  private let sockets: Mutex<[ListeningSocket]>
+  private let sockets: Guarded<[ListeningSocket]>
 
-  init(_ sockets: [ListeningSocket]) { self.sockets = Mutex(sockets) }
+  init(_ sockets: [ListeningSocket]) { self.sockets = Guarded(sockets) }
 
   func take() -> [ListeningSocket] {
     sockets.withLock { sockets in

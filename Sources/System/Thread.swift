@@ -1,10 +1,9 @@
 internal import CSystem
 internal import Glibc
-internal import Synchronization
 
 /// A POSIX thread. Detached when it is let go of without `join()`.
 package final class Thread: Sendable {
-  private let identifier: Mutex<pthread_t?>
+  private let identifier: Guarded<pthread_t?>
 
   /// Starts `body` on a new thread.
   ///
@@ -30,7 +29,7 @@ package final class Thread: Sendable {
       unsafe box.release()
       throw SystemError("pthread_create", .init(rawValue: code))
     }
-    identifier = Mutex(thread)
+    identifier = Guarded(thread)
   }
 
   deinit {

@@ -1,4 +1,3 @@
-import Synchronization
 import Testing
 import Wire
 
@@ -164,7 +163,7 @@ import Wire
   }
 
   private final class Shared: Sendable {
-    let total = Mutex(0)
+    let total = Guarded(0)
   }
 }
 
