@@ -13,7 +13,9 @@ internal import Wire
 
   deinit { unsafe storage.deallocate() }
 
-  /// Writes the header that tells a server about `client` and the address it reached.
+  /// Writes the header that tells a server about `client` and the address it reached. A client of
+  /// a Unix listener has no address to tell (unix(7): it is unnamed), so version 2 says LOCAL,
+  /// which every receiver takes; AF_UNIX is refused by mail servers.
   ///
   /// - Returns: its length, 0 without a header; nil when version 1 has no words for the pair, or
   ///   the client has gone before its address was known.
@@ -27,7 +29,10 @@ internal import Wire
       switch version {
       case .none: Int?.some(0)
       case .v1: try? ProxyV1.encode(source: client, destination: local, into: &output)
-      case .v2: try? ProxyV2.encode(source: client, destination: local, into: &output)
+      case .v2:
+        try? ProxyV2.encode(
+          command: client.port == nil ? .local : .proxy, source: client, destination: local,
+          into: &output)
       }
     _ = unsafe output.finalize(for: storage)
     return length

@@ -40,9 +40,13 @@ final class ListeningSocket: Sendable {
   let listener: Int
   /// Whether one worker alone accepts from it.
   let isExclusive: Bool
+  let address: SocketAddress
 
   /// Takes over an open descriptor.
-  init(owning descriptor: Int32, listener: Int, isExclusive: Bool) {
+  init(
+    owning descriptor: Int32, listener: Int, isExclusive: Bool, address: SocketAddress
+  ) {
+    self.address = address
     self.descriptor = descriptor
     self.listener = listener
     self.isExclusive = isExclusive
@@ -97,7 +101,8 @@ private func open(
   }
   if descriptor >= 0 {
     return ListeningSocket(
-      owning: descriptor, listener: address.listener, isExclusive: isExclusive)
+      owning: descriptor, listener: address.listener, isExclusive: isExclusive,
+      address: address.address)
   }
   if error.number == familyNotSupported { return nil }
   throw ListenError(address: address, error: StartError(error))

@@ -18,6 +18,8 @@ struct WorkerLoop: ~Copyable {
   private var generations: Generations
   private var sockets: [ListeningSocket]
   private var header: HeaderBuffer
+  /// By listener: where Unix listeners stand, since a connection's memory has no room for paths.
+  private let paths: [Int: SocketAddress]
   private let index: Int
   private let mailbox: Mailbox
   private let sink: (any RecordSink)?
@@ -43,6 +45,11 @@ struct WorkerLoop: ~Copyable {
     header = HeaderBuffer()
     self.worker = worker
     self.sockets = sockets
+    var paths: [Int: SocketAddress] = [:]
+    for socket in sockets {
+      if case .unix = socket.address { paths[socket.listener] = socket.address }
+    }
+    self.paths = paths
     self.index = index
     self.mailbox = mailbox
     self.sink = sink
@@ -181,9 +188,10 @@ struct WorkerLoop: ~Copyable {
     else { return }
     if let sink {
       let table = generations.table(memory.generation) ?? router.table
-      sink.add(
-        ConnectionRecord(
-          summary, memory, table, listener: Int(event.listener), endedWallMs: wallMs))
+      var record = ConnectionRecord(
+        summary, memory, table, listener: Int(event.listener), endedWallMs: wallMs)
+      if case .unix = record.local { record.local = paths[Int(event.listener)] ?? record.local }
+      sink.add(record)
     }
     generations.leave(memory.generation)
   }
