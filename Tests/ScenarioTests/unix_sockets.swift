@@ -61,6 +61,34 @@ func unixServerWithHeader(engine: Engine) throws {
   }
 }
 
+// A client of a Unix listener has no address to tell: version 2 says LOCAL, and version 1, which
+// has no word for that but UNKNOWN, is not spoken at all.
+@Test("Unix listener, server with a PROXY header", arguments: Engine.eventSources)
+func unixClientWithHeader(engine: Engine) throws {
+  let directory = try TemporaryDirectory()
+  let server = try ListeningSocket()
+  var setup = Setup(
+    engine, servers: [server.endpoint], bind: .unix(directory.file("front.sock")))
+  setup.listener = "type: server-first"
+  setup.backend = "send-proxy: v2"
+  try withSluice(setup) { sluice in
+    let client = try sluice.connect()
+    let upstream = try server.accept()
+    guard case .bytes(let bytes) = try upstream.receive(withinMs: 1000) else {
+      throw TestFailure("no header within a second of the connection")
+    }
+    #expect(try ReceivedProxyHeader(bytes).isLocal && bytes.count == 16)
+    client.close()
+    upstream.close()
+  }
+  setup.backend = "send-proxy: v1"
+  try withSluice(setup) { sluice in
+    let client = try sluice.connect()
+    #expect(try client.readToEnd().bytes.isEmpty)
+    #expect(try sluice.record().reason == "proxy.no-address")
+  }
+}
+
 // A socket file that a killed instance left behind is no obstacle; one that is served is.
 @Test("stale Unix socket file")
 func staleSocketFile() throws {
