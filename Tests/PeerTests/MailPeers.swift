@@ -1,4 +1,3 @@
-import Synchronization
 import TestSupport
 
 /// The services of the mail servers, in the order of their ports.

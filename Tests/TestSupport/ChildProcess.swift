@@ -1,5 +1,5 @@
 import Glibc
-import Synchronization
+import System
 import TestLaunch
 
 /// A program that a test started. Killed, by process id, when the last reference goes, and by the
@@ -35,9 +35,9 @@ package final class ChildProcess: Sendable {
   /// What it writes goes to files without a name, which can't outlive us whatever happens.
   private let output: Int32
   private let error: Int32
-  private let ended = Mutex<Exit?>(nil)
+  private let ended = Guarded<Exit?>(nil)
   /// The write end of the program's standard input; -1 once closed.
-  private let input: Mutex<Int32>
+  private let input: Guarded<Int32>
 
   /// `program` is a path or a name to be found along PATH.
   package init(
@@ -75,7 +75,7 @@ package final class ChildProcess: Sendable {
       throw TestFailure("cannot start \(command): \(errorText(-result))")
     }
     pid = result
-    input = Mutex(ends[1])
+    input = Guarded(ends[1])
   }
 
   deinit {

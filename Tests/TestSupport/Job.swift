@@ -1,10 +1,10 @@
 import Glibc
-import Synchronization
+import System
 
 /// A closure on a thread of its own: one end of a connection, usually. Tests that exchange bytes in
 /// both directions at once have one job per end and direction, each written straight down.
 package final class Job<Value: Sendable>: Sendable {
-  private let result = Mutex<Result<Value, any Error>?>(nil)
+  private let result = Guarded<Result<Value, any Error>?>(nil)
   private let name: String
 
   package init(_ name: String, _ body: @escaping @Sendable () throws -> Value) {

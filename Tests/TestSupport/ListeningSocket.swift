@@ -1,10 +1,10 @@
 import Glibc
-import Synchronization
+import System
 import TestLaunch
 
 /// A backend's listening socket. Closed, and its Unix path removed, when the last reference goes.
 package final class ListeningSocket: Sendable {
-  private let state: Mutex<Int32>
+  private let state: Guarded<Int32>
   package let endpoint: Endpoint
 
   package var descriptor: Int32 { state.withLock { $0 } }
@@ -25,7 +25,7 @@ package final class ListeningSocket: Sendable {
       Glibc.close(descriptor)
       throw TestFailure("listen at \(wanted): \(errorText(code))")
     }
-    state = Mutex(descriptor)
+    state = Guarded(descriptor)
     endpoint = Endpoint.read { getsockname(descriptor, $0, $1) }.endpoint
   }
 
@@ -68,7 +68,7 @@ package final class ListeningSocket: Sendable {
 /// full, so Linux drops every further SYN, as a firewall or a hung machine does.
 package final class BlackHole: Sendable {
   private let listening: ListeningSocket
-  private let filling: Mutex<[Int32]>
+  private let filling: Guarded<[Int32]>
   package var endpoint: Endpoint { listening.endpoint }
 
   package init() throws {
@@ -81,7 +81,7 @@ package final class BlackHole: Sendable {
       var ready = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
       if poll(&ready, 1, 100) == 0 { break }
     }
-    filling = Mutex(descriptors)
+    filling = Guarded(descriptors)
   }
 
   /// Empties the queue and takes what comes from now on; SYNs sent again get through.

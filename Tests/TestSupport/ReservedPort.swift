@@ -1,12 +1,12 @@
 import Glibc
-import Synchronization
+import System
 
 /// Port numbers that no other test, of this run or of another on the same machine, is given.
 ///
 /// They lie below the range from which the kernel picks ports of outgoing connections, and each is
 /// reserved by an abstract Unix socket bound to its name, which goes when this program ends.
 package enum ReservedPort {
-  private static let next = Mutex<UInt16>(12_000 + UInt16(UInt32(bitPattern: getpid()) % 15_000))
+  private static let next = Guarded<UInt16>(12_000 + UInt16(UInt32(bitPattern: getpid()) % 15_000))
 
   package static func take() -> UInt16 {
     for _ in 0..<20_000 {

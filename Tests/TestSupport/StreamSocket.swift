@@ -1,5 +1,5 @@
 import Glibc
-import Synchronization
+import System
 import TestLaunch
 
 /// How a stream ended for its reader.
@@ -8,7 +8,7 @@ package enum Ending: Hashable, Sendable { case fin, reset }
 /// One end of a connection. Non-blocking underneath; every call waits until a deadline at most.
 /// Closed at the latest when the last reference goes.
 package final class StreamSocket: Sendable {
-  private let state: Mutex<Int32>
+  private let state: Guarded<Int32>
 
   /// The other end's address at the time of connecting, and our own.
   package let remote: Endpoint
@@ -23,7 +23,7 @@ package final class StreamSocket: Sendable {
 
   /// Takes over a connected, non-blocking descriptor.
   init(adopting descriptor: Int32) {
-    state = Mutex(descriptor)
+    state = Guarded(descriptor)
     remote = Endpoint.read { getpeername(descriptor, $0, $1) }.endpoint
     local = Endpoint.read { getsockname(descriptor, $0, $1) }.endpoint
     if local.family != AF_UNIX { setOption(IPPROTO_TCP.asInt32, TCP_NODELAY, 1) }
