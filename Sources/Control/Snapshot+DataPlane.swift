@@ -23,11 +23,10 @@ extension Snapshot {
     }
     let listeners = listeners.map { listener in
       let timeouts = timeouts(of: listener)
-      let paths = listener.binds.compactMap(\.unixPath)
       return ListenerEntry(
-        name: listener.name, unixPath: paths.count == 1 ? paths[0] : nil,
-        backend: listener.backend, connectMs: timeouts.connectMs, idleMs: timeouts.idleMs,
-        halfClosedMs: timeouts.halfClosedMs, maxAgeMs: timeouts.maxAgeMs)
+        name: listener.name, backend: listener.backend, connectMs: timeouts.connectMs,
+        idleMs: timeouts.idleMs, halfClosedMs: timeouts.halfClosedMs,
+        maxAgeMs: timeouts.maxAgeMs)
     }
     return RouteTable(listeners: listeners, backends: entries, servers: servers)
   }
@@ -49,7 +48,10 @@ extension Snapshot {
 
   /// The files that Unix listeners make.
   var socketPaths: [String] {
-    listeners.flatMap(\.binds).compactMap(\.unixPath).filter { $0.utf8.first != 0 }
+    listeners.flatMap(\.binds).compactMap { address in
+      guard case .unix(let path) = address, !path.isEmpty, path.utf8.first != 0 else { return nil }
+      return path
+    }
   }
 
   func workerCount() -> Int {
@@ -78,11 +80,5 @@ extension SpliceEngine {
     case .ring: self = hasRing ? .ring : .inline
     case .off: self = .off
     }
-  }
-}
-
-extension SocketAddress {
-  fileprivate var unixPath: String? {
-    if case .unix(let path) = self { path } else { nil }
   }
 }

@@ -79,12 +79,11 @@ extension ConnectionRecord {
     _ summary: sluice_summary, _ memory: ConnectionMemory, _ table: RouteTable, listener: Int,
     endedWallMs: UInt64
   ) {
-    let entry = table.listeners.indices.contains(listener) ? table.listeners[listener] : nil
     let reason = RejectReason(rawValue: summary.reason)
     self.init(
       endedWallMs: endedWallMs, id: memory.id,
-      listener: entry?.name ?? "", client: memory.client ?? .unix(path: ""),
-      local: ConnectionRecord.local(memory, entry),
+      listener: table.listeners.indices.contains(listener) ? table.listeners[listener].name : "",
+      client: memory.client ?? .unix(path: ""), local: memory.local ?? .unix(path: ""),
       end: reason == .dialTimeout ? .connectDeadline : ConnectionEnd(summary))
     if let server = memory.server {
       self.server = table.servers[server].name
@@ -100,12 +99,6 @@ extension ConnectionRecord {
     durationUs = summary.duration_us
     halfClosedUs = summary.half_closed_us
     self.reason = reason?.code
-  }
-
-  /// A connection's memory has no room for a path.
-  private static func local(_ memory: ConnectionMemory, _ entry: ListenerEntry?) -> SocketAddress {
-    if let local = memory.local, local.port != nil { return local }
-    return .unix(path: entry?.unixPath ?? "")
   }
 }
 

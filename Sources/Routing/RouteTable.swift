@@ -35,9 +35,6 @@ package final class RouteTable: Sendable {
 /// A listener as the data plane needs it. Times are milliseconds, 0 is off.
 package struct ListenerEntry: Sendable {
   package let name: String
-  /// The path of its only Unix bind; nil when it has none, or several: then the data plane does
-  /// not know which of them a client reached.
-  package let unixPath: String?
   package let backend: Int
   package let connectMs: UInt32
   package let idleMs: UInt32
@@ -45,11 +42,10 @@ package struct ListenerEntry: Sendable {
   package let maxAgeMs: UInt32
 
   package init(
-    name: String, unixPath: String? = nil, backend: Int, connectMs: UInt32, idleMs: UInt32,
-    halfClosedMs: UInt32, maxAgeMs: UInt32
+    name: String, backend: Int, connectMs: UInt32, idleMs: UInt32, halfClosedMs: UInt32,
+    maxAgeMs: UInt32
   ) {
     self.name = name
-    self.unixPath = unixPath
     self.backend = backend
     self.connectMs = connectMs
     self.idleMs = idleMs
