@@ -293,6 +293,8 @@ struct sluice_event *_Nullable worker_event(struct sluice_worker *w, struct conn
                                             enum sluice_event_kind kind);
 void worker_ready(struct sluice_worker *w, uint32_t slot, uint32_t generation,
                   enum sluice_side side, uint32_t poll_mask);
+void worker_unwatched(struct sluice_worker *w, uint32_t slot, uint32_t generation,
+                      enum sluice_side side);
 void worker_spliced(struct sluice_worker *w, uint32_t slot, uint32_t generation, int half,
                     int32_t result);
 void worker_woken(struct sluice_worker *w);

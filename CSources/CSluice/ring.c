@@ -231,18 +231,8 @@ static void ring_splice(struct sluice_worker *w, struct connection *c, int half,
 
 static void watch_completed(struct sluice_worker *w, const struct io_uring_cqe *cqe,
                             enum sluice_side side, uint32_t slot, uint32_t generation) {
-  struct connection *c = worker_find(w, slot, generation);
-  INVARIANT(c);
   if (cqe->res >= 0) worker_ready(w, slot, generation, side, (uint32_t)cqe->res);
-  if (cqe->flags & IORING_CQE_F_MORE) return;
-  bool forgotten = (c->forgotten & watch_bit(side)) != 0;
-  connection_gave(w, c, watch_bit(side));
-  if (forgotten) return;
-  // A multishot operation may end by itself (the completion queue overflowed): arm it again and
-  // assume that everything happened meanwhile.
-  w->stats.overflows++;
-  ring_watch(w, c, side);
-  worker_ready(w, slot, generation, side, POLLIN | POLLOUT);
+  if (!(cqe->flags & IORING_CQE_F_MORE)) worker_unwatched(w, slot, generation, side);
 }
 
 static void accept_completed(struct sluice_worker *w, const struct io_uring_cqe *cqe,

@@ -68,6 +68,20 @@ void worker_ready(struct sluice_worker *w, uint32_t slot, uint32_t generation,
   worker_queue(w, c);
 }
 
+// A watch is over. A multishot one may end by itself (the completion queue overflowed): then it is
+// armed again and we assume that everything happened meanwhile.
+void worker_unwatched(struct sluice_worker *w, uint32_t slot, uint32_t generation,
+                      enum sluice_side side) {
+  struct connection *c = worker_find(w, slot, generation);
+  INVARIANT(c);  // a slot with a watch in the kernel is never freed
+  enum in_kernel bit = side == sluice_side_client ? KERNEL_WATCH_CLIENT : KERNEL_WATCH_UPSTREAM;
+  connection_gave(w, c, bit);
+  if (c->forgotten & bit) return;
+  w->stats.overflows++;
+  w->source->watch(w, c, side);
+  worker_ready(w, slot, generation, side, POLLIN | POLLOUT);
+}
+
 void worker_spliced(struct sluice_worker *w, uint32_t slot, uint32_t generation, int half,
                     int32_t result) {
   struct connection *c = worker_find(w, slot, generation);
