@@ -339,17 +339,23 @@ void relay_half_finish(struct connection *c, int i) {
     (void)sys_shutdown_write(to->descriptor);
 }
 
+// Reads and drops. What was released before still goes out, then the FIN.
 static enum pump relay_discard(struct sluice_worker *w, struct connection *c, int i) {
   struct half *half = &c->halves[i];
   struct side *from = half_from(c, i);
   buffer_give(w, &half->held);
   for (int round = 0; round < PUMP_ROUNDS && from->readable && !half->eof; round++) {
     ssize_t n = sys_recv(from->descriptor, w->scratch, BUFFER_BYTES);
-    if (n > 0) continue;
-    if (n < 0 && errno == EAGAIN) from->readable = false;
-    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) half->eof = true;
+    if (n > 0) {
+      c->active_ms = w->now_ms;
+    } else if (n == 0) {
+      relay_eof(w, c, i);
+    } else if (errno == EAGAIN) {
+      from->readable = false;
+    } else if (errno != EINTR && relay_read_failed(w, c, i, errno) == STEP_BROKEN) {
+      return PUMP_CLOSED;
+    }
   }
-  if (half->eof) half->shut = true;
   return from->readable && !half->eof ? PUMP_AGAIN : PUMP_BLOCKED;
 }
 
@@ -369,7 +375,9 @@ enum pump relay_half_pump(struct sluice_worker *w, struct connection *c, int i) 
   struct half *half = &c->halves[i];
   if (half->shut || (c->in_kernel & splice_bit(i)) || half_to(c, i)->descriptor < 0)
     return PUMP_BLOCKED;
-  if (half->mode == sluice_mode_discard) return relay_discard(w, c, i);
+  enum pump dropped = PUMP_BLOCKED;
+  if (half->mode == sluice_mode_discard) dropped = relay_discard(w, c, i);
+  if (dropped == PUMP_CLOSED) return PUMP_CLOSED;
   uint64_t before = half->bytes;
   enum step step = STEP_MOVED;
   int round = 0;
@@ -389,5 +397,5 @@ enum pump relay_half_pump(struct sluice_worker *w, struct connection *c, int i) 
     if (c->state == STATE_DELIVERING) half->eof = true;
   }
   relay_half_finish(c, i);
-  return step == STEP_MOVED ? PUMP_AGAIN : PUMP_BLOCKED;
+  return step == STEP_MOVED ? PUMP_AGAIN : dropped;
 }
