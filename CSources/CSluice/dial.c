@@ -115,7 +115,7 @@ enum sluice_result dial_start(struct sluice_worker *w, struct connection *c,
   struct half *up = &c->halves[0];
   struct side *side = &c->sides[sluice_side_upstream];
   INVARIANT(side->descriptor < 0);
-  if (up->rest) up->rest->start = up->rest->end = 0;  // the prefix of a dial that failed
+  buffer_give(w, &up->rest);  // the prefix of a dial that failed
   enum sluice_result kept =
       buffer_append(w, &up->rest, route->prefix.start, route->prefix.length);
   if (kept == sluice_result_done) kept = buffer_append(w, &up->rest, send.start, send.length);
