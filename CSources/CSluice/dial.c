@@ -185,19 +185,14 @@ void dial_check(struct sluice_worker *w, struct connection *c) {
   if (upstream->writable) dial_done(w, c);
 }
 
-// Leaves the socket to be closed once the kernel has let go of it, then asks for another server.
+// Leaves the socket to be closed by asking_run once the kernel has let go of it; then another
+// server is asked for.
 void dial_failed(struct sluice_worker *w, struct connection *c, int number) {
   c->summary.error = number;
   c->summary.connect_us = 0;
   w->stats.dial_failures++;
   c->redial = true;
   connection_move(w, c, STATE_ASKING);
-  if (c->in_kernel & KERNEL_WATCH_UPSTREAM) {
-    w->source->forget(w, c, sluice_side_upstream);
-  }
-  if (!(c->in_kernel & KERNEL_WATCH_UPSTREAM) && c->sides[sluice_side_upstream].descriptor >= 0) {
-    sys_close(c->sides[sluice_side_upstream].descriptor);
-    c->sides[sluice_side_upstream].descriptor = -1;
-  }
+  if (c->in_kernel & KERNEL_WATCH_UPSTREAM) w->source->forget(w, c, sluice_side_upstream);
   worker_queue(w, c);
 }
