@@ -316,6 +316,7 @@ bool buffers_open(struct sluice_worker *w);
 void buffers_close(struct sluice_worker *w);
 struct buffer *_Nullable buffer_take(struct sluice_worker *w);
 void buffer_give(struct sluice_worker *w, struct buffer *_Nullable *_Nonnull buffer);
+void buffers_feed(struct sluice_worker *w);
 bool buffers_left(const struct sluice_worker *w);
 enum sluice_result buffer_append(struct sluice_worker *w,
                                  struct buffer *_Nullable *_Nonnull buffer,

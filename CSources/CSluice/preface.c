@@ -60,7 +60,13 @@ void buffer_give(struct sluice_worker *w, struct buffer **slot) {
   buffer->next = w->free_buffer;
   w->free_buffer = (uint32_t)(buffer - w->buffers);
   w->buffers_used--;
-  if (w->starved_first != NO_SLOT) {
+}
+
+// Queues as many of those that wait for a buffer as there are buffers, the longest waiting first.
+// One that needs none after all takes none, so this is asked after every round of runs.
+void buffers_feed(struct sluice_worker *w) {
+  uint32_t free_buffers = w->buffers_max - w->buffers_used;
+  for (; free_buffers > 0 && w->starved_first != NO_SLOT; free_buffers--) {
     struct connection *c = &w->slots[w->starved_first];
     w->starved_first = c->next;
     if (w->starved_first == NO_SLOT) w->starved_last = NO_SLOT;
@@ -70,7 +76,7 @@ void buffer_give(struct sluice_worker *w, struct buffer **slot) {
   }
 }
 
-// Waits for a buffer; whoever gives one back queues the connection that waited longest.
+// Waits for a buffer; buffers_feed queues it again.
 void preface_starve(struct sluice_worker *w, struct connection *c) {
   if (c->starved) return;
   c->starved = true;

@@ -120,6 +120,7 @@ static void turn_run(struct sluice_worker *w) {
     c->queued = false;
     connection_run(w, c);
   }
+  buffers_feed(w);
   // An empty queue starts at its front again, or it would touch all its memory in time.
   if (w->run_count == 0) w->run_head = 0;
 }
