@@ -183,6 +183,7 @@ void preface_read(struct sluice_worker *w, struct connection *c, int i) {
         return;
       }
       half->eof = true;
+      c->active_ms = w->now_ms;
       connection_end(c, i == 0 ? sluice_end_client_fin : sluice_end_upstream_fin);
       if (c->first_fin_ns == 0) c->first_fin_ns = w->now_ns;
       preface_final(half, sluice_final_half_closed);

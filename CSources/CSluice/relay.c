@@ -50,6 +50,7 @@ static void relay_eof(struct sluice_worker *w, struct connection *c, int i) {
   struct half *half = &c->halves[i];
   half->eof = true;
   if (half_from(c, i)->reset) return;
+  c->active_ms = w->now_ms;
   connection_end(c, i == 0 ? sluice_end_client_fin : sluice_end_upstream_fin);
   if (c->first_fin_ns == 0) c->first_fin_ns = w->now_ns;
 }
