@@ -146,7 +146,10 @@ static void half_answer(struct half *half, const struct sluice_half_answer *answ
   if (answer->mode == sluice_mode_keep) return;
   half->mode = answer->mode;
   half->limit = answer->limit;
-  half->ask = false;
+  // An ask that is still due belongs to what was held so far: it stays due while the half holds,
+  // but not its expiry, which was the former hold's.
+  half->ask = half->ask && answer->mode == sluice_mode_hold;
+  if (!half->ask || half->final == sluice_final_timed_out) half->final = sluice_final_no;
   if (answer->limit == 0)
     half->limit = answer->mode == sluice_mode_relay ? NO_LIMIT : BUFFER_BYTES;
 }
