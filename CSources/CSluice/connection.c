@@ -456,7 +456,10 @@ static void hold_due(struct sluice_worker *w, struct connection *c) {
     c->halves[i].final = sluice_final_timed_out;
     c->halves[i].ask = asked = true;
   }
-  if (!asked) c->halves[0].ask = true;
+  if (!asked) {
+    c->halves[0].final = sluice_final_timed_out;
+    c->halves[0].ask = true;
+  }
   deadline_file(w, c);
   worker_queue(w, c);
 }
