@@ -230,7 +230,7 @@ enum sluice_result sluice_worker_reject(struct sluice_worker *w, struct sluice_i
   c->redial = false;
   struct half *down = &c->halves[1];
   enum sluice_result kept = buffer_append(w, &down->rest, reply.start, reply.length);
-  if (kept != sluice_result_done || buffer_length(down->rest) == 0) {
+  if (kept != sluice_result_done || buffer_length(down->rest) == 0 || down->shut) {
     connection_close(w, c, false);
     return sluice_result_done;
   }
