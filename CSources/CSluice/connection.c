@@ -158,23 +158,40 @@ static bool connection_answerable(const struct connection *c) {
   return c && (c->state == STATE_ASKING || c->state == STATE_HOLDING || c->state == STATE_OPEN);
 }
 
+// An answer is taken as a whole or not at all: is there room for all that it sends? (A route's
+// prefix takes the place of what was to be said to the upstream before.)
+static enum sluice_result answer_fits(const struct sluice_worker *w, const struct connection *c,
+                                      const struct sluice_answer *answer) {
+  const struct buffer *up = c->halves[0].rest;
+  const struct buffer *down = c->halves[1].rest;
+  size_t say_up = answer->send_upstream.length;
+  size_t say_down = answer->send_client.length;
+  size_t before = answer->route ? answer->route->prefix.length : buffer_length(up);
+  if (say_up + before > BUFFER_BYTES || say_down + buffer_length(down) > BUFFER_BYTES)
+    return sluice_result_too_long;
+  uint32_t wanted = (!up && say_up + before > 0) + (!down && say_down > 0);
+  return wanted <= w->buffers_max - w->buffers_used ? sluice_result_done
+                                                    : sluice_result_no_buffer;
+}
+
 enum sluice_result sluice_worker_answer(struct sluice_worker *w, struct sluice_id id,
                                         const struct sluice_answer *answer) {
   struct connection *c = worker_find(w, id.slot, id.generation);
   if (!connection_answerable(c) || c->redial) return sluice_result_stale;
+  if (answer->route && c->sides[1].descriptor >= 0) return sluice_result_stale;
   struct half *asked = &c->halves[answer->side];
-  enum sluice_result result = buffer_append(w, &c->halves[1].rest, answer->send_client.start,
-                                            answer->send_client.length);
+  enum sluice_result result = answer_fits(w, c, answer);
   if (result != sluice_result_done) return result;
+  result = buffer_append(w, &c->halves[1].rest, answer->send_client.start,
+                         answer->send_client.length);
+  INVARIANT(result == sluice_result_done);
   if (answer->route) {
-    if (c->sides[1].descriptor >= 0) return sluice_result_stale;
     result = dial_start(w, c, answer->route, answer->send_upstream);
-    if (result != sluice_result_done && result != sluice_result_not_dialled) return result;
   } else {
     result = buffer_append(w, &c->halves[0].rest, answer->send_upstream.start,
                            answer->send_upstream.length);
-    if (result != sluice_result_done) return result;
   }
+  INVARIANT(result == sluice_result_done || result == sluice_result_not_dialled);
   if (asked->held) {
     uint32_t held = buffer_length(asked->held);
     asked->held->start += answer->consumed < held ? answer->consumed : held;
