@@ -469,7 +469,7 @@ static void hold_due(struct sluice_worker *w, struct connection *c) {
   c->parked = false;
   bool asked = false;
   for (int i = 0; i < 2; i++) {
-    if (c->halves[i].mode != sluice_mode_hold) continue;
+    if (c->halves[i].mode != sluice_mode_hold || c->sides[i].descriptor < 0) continue;
     c->halves[i].final = sluice_final_timed_out;
     c->halves[i].ask = asked = true;
   }
