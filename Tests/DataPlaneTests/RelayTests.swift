@@ -186,7 +186,6 @@ import Testing
     try worker.event("the client's word") { $0.text == "stop" }
     let (said, ending) = try client.readToEnd()
     client.close()
-    upstream.close()
     try writing.value()
     #expect(ending == .fin)
     #expect(String(decoding: said.suffix(9), as: UTF8.self) == "<goodbye>")
@@ -261,7 +260,6 @@ import Testing
       #expect(try worker.perform { sluice_worker_kill($0.worker, id, .killed) } == .done)
       try worker.closed(id)
       client.close()
-      upstream.close()
       try writing.value()
     }
   }
