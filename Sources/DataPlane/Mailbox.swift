@@ -24,10 +24,15 @@ final class Mailbox: Sendable {
   /// The worker is about to go; nobody may wake it any more.
   func close() { state.withLock { $0.waker = nil } }
 
-  /// - Returns: false when the mailbox is full or the worker has gone.
+  /// - Returns: false when the mailbox is full or the worker has gone. There is always room for
+  ///   a stop: whoever posts it waits for the worker's end.
   func post(_ command: Command) -> Bool {
-    state.withLock { state in
-      guard let waker = state.waker, state.commands.count < Mailbox.limit else { return false }
+    var hasRoom = false
+    if case .stop = command { hasRoom = true }
+    return state.withLock { state in
+      guard let waker = state.waker, hasRoom || state.commands.count < Mailbox.limit else {
+        return false
+      }
       state.commands.append(command)
       // Set under the lock, so that a worker which sees the flag finds the command.
       hasMail.store(true, ordering: .releasing)
