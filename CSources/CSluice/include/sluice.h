@@ -189,6 +189,32 @@ enum SLUICE_CLOSED_ENUM sluice_result : uint8_t {
   sluice_result_not_dialled = 4, // the dial failed at once: a redial event follows
 };
 
+// ---- counts ------------------------------------------------------------------------------------
+
+// How many of each identity are in flight, for the whole process: a server, a source address or
+// network, a user, as 128 bits that the caller makes unique. Any thread may call; nobody waits.
+struct sluice_counts;
+
+enum SLUICE_CLOSED_ENUM sluice_count : uint8_t {
+  sluice_count_taken = 0,
+  sluice_count_over_limit = 1,
+  sluice_count_full = 2,  // no room for one more identity where this one belongs
+};
+
+// `entries` (a power of two, 16 at least) identities at most, at 68 bytes each, and none is ever
+// added. The hash words must be random and secret. NULL without memory.
+struct sluice_counts *_Nullable sluice_counts_create(uint32_t entries, uint64_t hash_high,
+                                                     uint64_t hash_low);
+void sluice_counts_destroy(struct sluice_counts *counts);
+// Adds one unless `limit` (0: none) are in flight already. When taken, `entry` is what gives it
+// back. An identity of which nothing is in flight may lose its place to another one, the oldest
+// first; one in flight never does.
+enum sluice_count sluice_counts_take(struct sluice_counts *counts, uint64_t key_high,
+                                     uint64_t key_low, uint32_t limit, uint32_t *entry);
+void sluice_counts_give(struct sluice_counts *counts, uint32_t entry);
+// In flight now.
+uint32_t sluice_counts_read(struct sluice_counts *counts, uint64_t key_high, uint64_t key_low);
+
 // ---- a worker ----------------------------------------------------------------------------------
 
 struct sluice_worker;
