@@ -25,6 +25,8 @@ struct ConnectionMemory {
   var generation: UInt16 = 0
   /// Plus one; 0 is none.
   private var serverPlusOne: UInt32 = 0
+  /// Plus one; 0 is none.
+  private var entryPlusOne: UInt32 = 0
 
   private enum Family: UInt8 { case none = 0, ipv4, ipv6, unix }
 
@@ -41,6 +43,12 @@ struct ConnectionMemory {
   var server: Int? {
     get { serverPlusOne == 0 ? nil : Int(serverPlusOne) - 1 }
     set { serverPlusOne = newValue.map { UInt32($0) + 1 } ?? 0 }
+  }
+
+  /// Where the shared table counts it as in flight at its server.
+  var entry: UInt32? {
+    get { entryPlusOne == 0 ? nil : entryPlusOne - 1 }
+    set { entryPlusOne = newValue.map { $0 + 1 } ?? 0 }
   }
 
   /// Scopes of link-local addresses are not kept.

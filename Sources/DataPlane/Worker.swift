@@ -123,11 +123,16 @@ internal import Wire
 /// The counts that all workers keep together; outlives them.
 @safe final class SharedCounts: @unchecked Sendable {
   let raw: OpaquePointer
+  let identities: SharedTable
+
+  /// Servers, sources and users counted at once: 1 MiB of address space, touched as far as used.
+  private static let identitiesLimit: UInt32 = 16384
 
   /// - Parameters:
   ///   - descriptors: how many all workers may open, pipes included.
   ///   - connections: how many there may be at once.
   init(descriptors: Int, connections: Int) throws(StartError) {
+    identities = try SharedTable(entries: SharedCounts.identitiesLimit)
     let made = unsafe sluice_shared_create(
       UInt32(clamping: descriptors), UInt32(clamping: connections))
     guard let made = unsafe made else { throw StartError(call: "aligned_alloc", number: 12) }

@@ -22,6 +22,7 @@ struct WorkerLoop: ~Copyable {
   private let paths: [Int: SocketAddress]
   private let index: Int
   private let mailbox: Mailbox
+  private let identities: SharedTable
   private let sink: (any RecordSink)?
   private var wallMs: UInt64 = 0
   private var isStopping = false
@@ -35,7 +36,7 @@ struct WorkerLoop: ~Copyable {
 
   init(
     _ worker: consuming Worker, table: RouteTable, sockets: [ListeningSocket], index: Int,
-    mailbox: Mailbox, sink: (any RecordSink)?
+    mailbox: Mailbox, identities: SharedTable, sink: (any RecordSink)?
   ) throws(SystemError) {
     // More would run into the memory of the next slot.
     precondition(MemoryLayout<ConnectionMemory>.size <= ConnectionMemory.bytesPerSlot)
@@ -52,6 +53,7 @@ struct WorkerLoop: ~Copyable {
     self.paths = paths
     self.index = index
     self.mailbox = mailbox
+    self.identities = identities
     self.sink = sink
     mailbox.open(self.worker.waker)
     for socket in sockets {
@@ -137,9 +139,11 @@ struct WorkerLoop: ~Copyable {
     _ table: RouteTable
   ) {
     var reason: RejectReason?
+    giveBack(&memory)
     switch answer {
     case .route(let backend, let server):
       memory.server = server
+      memory.entry = countIn(generations.identity(memory.generation, server))
       memory.tries += 1
       worker.remember(memory, of: event.id)
       reason = route(
@@ -150,6 +154,18 @@ struct WorkerLoop: ~Copyable {
       reason = why
     }
     if let reason { worker.reject(event.id, reason: reason.rawValue) }
+  }
+
+  /// One more in flight. Without a place in the table it goes uncounted.
+  private func countIn(_ server: Identity?) -> UInt32? {
+    guard let server, case .entry(let entry) = identities.take(server) else { return nil }
+    return entry
+  }
+
+  private func giveBack(_ memory: inout ConnectionMemory) {
+    guard let entry = memory.entry else { return }
+    identities.give(entry)
+    memory.entry = nil
   }
 
   /// - Returns: why it could not even be tried.
@@ -184,8 +200,9 @@ struct WorkerLoop: ~Copyable {
   }
 
   private mutating func closed(_ event: sluice_event) {
-    guard let summary = unsafe event.summary?.pointee, let memory = worker.memory(event.id)
+    guard let summary = unsafe event.summary?.pointee, var memory = worker.memory(event.id)
     else { return }
+    giveBack(&memory)
     if let sink {
       let table = generations.table(memory.generation) ?? router.table
       var record = ConnectionRecord(
@@ -245,12 +262,20 @@ private struct Generations {
   private struct Generation {
     let number: UInt16
     let table: RouteTable
+    /// By server: computed once per table, not per connection.
+    let identities: [Identity]
     var live = 0
+
+    init(_ number: UInt16, _ table: RouteTable) {
+      self.number = number
+      self.table = table
+      identities = table.servers.map { Identity(server: $0.address) }
+    }
   }
 
   private var all: [Generation]
 
-  init(_ table: RouteTable) { all = [Generation(number: 0, table: table)] }
+  init(_ table: RouteTable) { all = [Generation(0, table)] }
 
   /// A connection is routed by the newest table.
   mutating func enter() -> UInt16 {
@@ -267,10 +292,14 @@ private struct Generations {
   mutating func install(_ table: RouteTable) {
     let next = all[all.count - 1].number &+ 1
     if all[all.count - 1].live == 0 { all.removeLast() }
-    all.append(Generation(number: next, table: table))
+    all.append(Generation(next, table))
   }
 
   func table(_ number: UInt16) -> RouteTable? {
     all.first { $0.number == number }?.table
+  }
+
+  func identity(_ number: UInt16, _ server: Int) -> Identity? {
+    all.first { $0.number == number }?.identities[server]
   }
 }

@@ -1,6 +1,7 @@
 internal import CSluice
 package import Routing
 internal import System
+package import Wire
 
 /// How the data plane is to be run.
 package struct PoolSettings: Sendable {
@@ -134,7 +135,7 @@ package final class WorkerPool: Sendable {
     do throws(SystemError) {
       return try WorkerLoop(
         worker, table: table, sockets: sockets, index: index, mailbox: mailbox,
-        sink: sink?(index))
+        identities: shared.identities, sink: sink?(index))
     } catch { throw StartError(error) }
   }
 
@@ -147,6 +148,12 @@ package final class WorkerPool: Sendable {
 
   /// Connections open now.
   package var liveConnections: Int { shared.connections }
+
+  /// Connections that are at this server now or being dialled to it, over all workers, whatever
+  /// snapshot and backend sent them there.
+  package func inFlight(server: SocketAddress) -> Int {
+    shared.identities.inFlight(Identity(server: server))
+  }
 
   /// From now on new connections are routed by this table. False: a worker's mailbox is full.
   package func install(_ table: RouteTable) -> Bool { post(.install(table)) }
