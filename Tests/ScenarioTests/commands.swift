@@ -129,6 +129,24 @@ func tooFewDescriptors() throws {
   #expect(said.contains("descriptor") || said.contains("nofile"), "said: \(said)")
 }
 
+// Nothing to configure: the demo's server says hello to the address it learnt from the header.
+@Test("demo")
+func demo() throws {
+  let port = ReservedPort.take()
+  let demo = try ChildProcess(SluiceBinary.path, ["demo", "--bind", "127.0.0.1:\(port)"])
+  try wait(for: "the demo to serve: \(demo.standardError)") {
+    demo.poll() != nil || demo.standardError.contains("serving")
+  }
+  let client = try StreamSocket.connect(to: .loopback(port), from: "127.0.0.3")
+  guard case .bytes(let greeting) = try client.receive(atMost: 4096) else {
+    throw TestFailure("no greeting: \(demo.standardError)")
+  }
+  #expect(String(decoding: greeting, as: UTF8.self).contains("\(client.local)"))
+  client.close()
+  demo.signal(SIGTERM)
+  #expect(try demo.waitForExit() == .code(0))
+}
+
 // The log goes to standard output unless told otherwise, one line of JSON per connection.
 @Test("connection log on standard output")
 func logOnStandardOutput() throws {

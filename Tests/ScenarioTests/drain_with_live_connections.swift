@@ -82,6 +82,26 @@ func secondTerminate(engine: Engine) throws {
   _ = try upstream.readToEnd()
 }
 
+// A connection that is still being dialled doesn't keep the daemon beyond the deadline either.
+@Test("drain while dialling", arguments: Engine.eventSources)
+func drainWhileDialling(engine: Engine) throws {
+  let hole = try BlackHole()
+  var setup = Setup(engine, servers: [hole.endpoint])
+  setup.listener = "type: server-first"
+  setup.timeouts = "connect: 30s, drain: 500ms"
+  let sluice = try SluiceProcess(setup)
+  let before = sluice.facts.descriptorCount
+  let client = try sluice.connect()
+  try wait(for: "the dial") { sluice.facts.descriptorCount >= before + 2 }
+  let (_, ms) = try timed {
+    sluice.child.signal(SIGTERM)
+    try sluice.expectExit(.code(0))
+  }
+  #expect(ms > 300 && ms < 5000, "ended after \(ms) ms")
+  _ = try client.readToEnd()
+  #expect(try sluice.record().end == "deadline.drain")
+}
+
 // SIGINT, as from a terminal, is the same as SIGTERM; with nobody connected the end is at once.
 @Test("SIGINT without connections")
 func interruptWhenIdle() throws {
