@@ -15,8 +15,9 @@ struct HeaderCase: Sendable, CustomStringConvertible {
 
   static let all = Engine.eventSources.flatMap { engine in
     [1, 2].flatMap { version in
-      [("127.0.0.1", "127.0.0.2"), ("127.0.0.1", "127.0.0.3"), ("::1", "::1")].map {
-        HeaderCase(engine: engine, version: version, bind: $0.0, source: $0.1)
+      ["127.0.0.2", "127.0.0.3", "::1"].filter { $0 != "::1" || hasIPv6Loopback }.map {
+        HeaderCase(
+          engine: engine, version: version, bind: $0 == "::1" ? $0 : "127.0.0.1", source: $0)
       }
     }
   }
@@ -97,7 +98,9 @@ private func expectHeader(
 
 // A dual-stack listener sees IPv4 clients as v4-mapped IPv6 addresses; what the server is told, and
 // what is logged, is IPv4. ":PORT" binds both families.
-@Test("PROXY for both families of one listener", arguments: Engine.eventSources, [1, 2])
+@Test(
+  "PROXY for both families of one listener",
+  .enabled(if: hasIPv6Loopback, "this machine has no IPv6"), arguments: Engine.eventSources, [1, 2])
 func proxyHeaderDualStack(engine: Engine, version: Int) throws {
   let server = try ListeningSocket()
   let port = ReservedPort.take()

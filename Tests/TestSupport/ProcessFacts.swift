@@ -73,3 +73,8 @@ package func makeRoom(forDescriptors count: Int) throws {
         + "raise it (ulimit -Hn) for the test run")
   }
 }
+
+/// Whether this machine has ::1; containers often have no IPv6, and then there is nothing to test.
+package let hasIPv6Loopback = contents(of: "/proc/net/if_inet6").split(separator: "\n").contains {
+  $0.hasSuffix(" lo")
+}
