@@ -160,6 +160,19 @@ int system_connect(const struct system_address *address, uint32_t timeout_ms) {
   return descriptor;
 }
 
+int system_unix_alive(const struct system_address *address) {
+  // A datagram socket cannot connect to a stream socket, and the kernel says so only when it has
+  // found one behind the path: no connection comes to be. unix(7), EPROTOTYPE
+  int descriptor = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (descriptor < 0) return -errno;
+  struct sockaddr_storage to;
+  memcpy(&to, address->storage, sizeof to);
+  int code = connect(descriptor, (const struct sockaddr *)&to, address->length) == 0 ? 0 : errno;
+  close(descriptor);
+  if (code == 0 || code == EPROTOTYPE) return 1;
+  return code == ECONNREFUSED ? 0 : -code;
+}
+
 int system_accept(int listener, struct system_address *from) {
   struct sockaddr_storage address;
   socklen_t length;

@@ -122,8 +122,8 @@ extension Sockets {
   /// Binds and listens once without SO_REUSEPORT, and lets go again: with SO_REUSEPORT alone a
   /// second instance of the same user would silently take part of the traffic. Nil when free.
   ///
-  /// A Unix path is not bound (that would leave a file behind) but connected to: somebody who
-  /// answers is a conflict; a socket file that nobody listens to is stale and no obstacle.
+  /// A Unix path is not bound, since that would leave a file behind: a live socket there is a
+  /// conflict, and so is a file that is no socket; the file of a dead socket is no obstacle.
   package static func obstacle(to address: SocketAddress) -> BindObstacle? {
     do throws(SystemError) {
       if case .unix(let path) = address, !path.isEmpty, path.utf8.first != 0 {
@@ -143,37 +143,32 @@ extension Sockets {
   }
 
   /// Removes the socket file of a listener that is gone. Anything else at `path` stays: a file
-  /// that is no socket, or a socket that somebody serves. Returns whether it removed one.
+  /// that is no socket, or a socket that is alive. Returns whether it removed one.
   @discardableResult
   package static func removeStaleSocket(at path: String) throws(SystemError) -> Bool {
     guard path.utf8.first != 0, !path.isEmpty else { return false }
     do throws(SystemError) {
-      guard case .socket = try Files.kind(at: path) else { return false }
-      _ = try connect(to: .unix(path: path))
-      return false
+      guard case .socket = try Files.kind(at: path), try !isAlive(path) else { return false }
+      try Files.remove(path)
+      return true
     } catch {
-      switch error.code {
-      case .refused:
-        try Files.remove(path)
-        return true
-      case .noEntry: return false
-      default: throw error
-      }
+      if error.code == .noEntry { return false }
+      throw error
     }
   }
 
   private static func obstacle(toPath path: String) throws(SystemError) -> BindObstacle? {
     do throws(SystemError) {
       guard case .socket = try Files.kind(at: path) else { return .inUse }
-      _ = try connect(to: .unix(path: path))
-      return .inUse
+      return try isAlive(path) ? .inUse : nil
     } catch {
-      switch error.code {
-      case .refused, .noEntry: return nil
-      // A full queue of connections: somebody listens there.
-      case .tryAgain: return .inUse
-      default: throw error
-      }
+      if error.code == .noEntry { return nil }
+      throw error
     }
+  }
+
+  private static func isAlive(_ path: String) throws(SystemError) -> Bool {
+    var raw = try rawAddress(.unix(path: path))
+    return try checked(unsafe system_unix_alive(&raw), "connect") == 1
   }
 }

@@ -54,10 +54,11 @@ import Wire
     #expect(text.hasSuffix("\"end\":\"rejected\",\"reason\":\"limit.connections\"}\n"))
   }
 
-  @Test(arguments: [
-    (0, "0.0"), (1, "0.001"), (10, "0.01"), (100, "0.1"), (999, "0.999"), (1000, "1.0"),
-    (1001, "1.001"), (1_234_567, "1234.567"), (50_050, "50.05"),
-  ] as [(UInt64, String)])
+  @Test(
+    arguments: [
+      (0, "0.0"), (1, "0.001"), (10, "0.01"), (100, "0.1"), (999, "0.999"), (1000, "1.0"),
+      (1001, "1.001"), (1_234_567, "1234.567"), (50_050, "50.05"),
+    ] as [(UInt64, String)])
   func microsecondsAreMilliseconds(us: UInt64, text: String) {
     var bytes: [UInt8] = []
     bytes.append(milliseconds: us)

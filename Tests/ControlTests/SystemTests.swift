@@ -4,15 +4,16 @@ import Wire
 @testable import System
 
 @Suite struct ClockTests {
-  @Test(arguments: [
-    (0, "1970-01-01T00:00:00.000Z"),
-    (951_782_400_000, "2000-02-29T00:00:00.000Z"),
-    (1_795_224_225_678, "2026-11-21T01:23:45.678Z"),
-    (4_107_542_399_999, "2100-02-28T23:59:59.999Z"),
-    (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
-    (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
-    (UInt64.max, "9999-12-31T23:59:59.999Z"),
-  ] as [(UInt64, String)])
+  @Test(
+    arguments: [
+      (0, "1970-01-01T00:00:00.000Z"),
+      (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+      (1_795_224_225_678, "2026-11-21T01:23:45.678Z"),
+      (4_107_542_399_999, "2100-02-28T23:59:59.999Z"),
+      (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
+      (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
+      (UInt64.max, "9999-12-31T23:59:59.999Z"),
+    ] as [(UInt64, String)])
   func timestampIsRFC3339(wallMs: UInt64, text: String) {
     var bytes: [UInt8] = []
     Clock.appendTimestamp(wallMs: wallMs, to: &bytes)
@@ -80,9 +81,10 @@ import Wire
     #expect(CPUs.quota(v1Quota: nil, period: "100000") == nil)
   }
 
-  @Test(arguments: [
-    (8, nil, 8), (8, 2.0, 2), (8, 1.5, 2), (8, 0.2, 1), (2, 16.0, 2), (0, nil, 1),
-  ] as [(Int, Double?, Int)])
+  @Test(
+    arguments: [
+      (8, nil, 8), (8, 2.0, 2), (8, 1.5, 2), (8, 0.2, 1), (2, 16.0, 2), (0, nil, 1),
+    ] as [(Int, Double?, Int)])
   func workersFollowMaskAndQuota(allowed: Int, quota: Double?, workers: Int) {
     #expect(CPUs.workers(allowed: allowed, quota: quota) == workers)
   }
@@ -114,9 +116,15 @@ import Wire
     let client = try Sockets.connect(to: Sockets.localAddress(of: listener), timeoutMs: 2000)
     let accepted = try Sockets.accept(listener)
     let copy = Descriptor(owning: try Descriptor.duplicate(of: client.number).release())
-    do { let owner = consume client; _ = owner.number }
+    do {
+      let owner = consume client
+      _ = owner.number
+    }
     #expect(try Readiness.reading(accepted.descriptor.number, waitingAtMostMs: 20) == [])
-    do { let owner = consume copy; _ = owner.number }
+    do {
+      let owner = consume copy
+      _ = owner.number
+    }
     #expect(try Readiness.reading(accepted.descriptor.number, waitingAtMostMs: 2000) == .first)
     var bytes: [UInt8] = []
     #expect(try accepted.descriptor.read(atMost: 1, appendingTo: &bytes) == 0)
@@ -198,7 +206,8 @@ import Wire
       let listener = try Sockets.listen(at: .unix(path: path))
       #expect(Sockets.obstacle(to: .unix(path: path)) == .inUse)
       #expect(try Sockets.removeStaleSocket(at: path) == false)
-      _ = listener.number
+      // Asking is no visit: nobody waits to be accepted.
+      #expect(try Readiness.reading(listener.number, waitingAtMostMs: 20) == [])
     }
     #expect(Sockets.obstacle(to: .unix(path: path)) == nil)
     #expect(try Sockets.removeStaleSocket(at: path) == true)
