@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -241,4 +242,14 @@ int system_listen_descriptors(void) {
   unsetenv("LISTEN_FDS");
   unsetenv("LISTEN_FDNAMES");
   return descriptors;
+}
+
+int system_try_congestion(const char *name) {
+  int descriptor = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (descriptor < 0) return -errno;
+  int result = 0;
+  if (setsockopt(descriptor, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)strlen(name)) != 0)
+    result = -errno;
+  close(descriptor);
+  return result;
 }

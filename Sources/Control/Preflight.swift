@@ -27,11 +27,13 @@ package struct Preflight: Sendable, Equatable {
     /// Why io_uring cannot be used here; nil when it can.
     package var ringDenied: SystemError.Code?
     package var ringDisabledSetting: Int?
+    /// The congestion controls that were asked for and cannot be used, with the reason.
+    package var congestionDenied: [String: SystemError.Code]
 
     package init(
       descriptors: UInt64, descriptorsOpen: Int = 3, workers: Int, hasBindService: Bool = true,
       firstUnprivilegedPort: UInt16 = 1024, ringDenied: SystemError.Code? = nil,
-      ringDisabledSetting: Int? = nil
+      ringDisabledSetting: Int? = nil, congestionDenied: [String: SystemError.Code] = [:]
     ) {
       self.descriptors = descriptors
       self.descriptorsOpen = descriptorsOpen
@@ -40,19 +42,23 @@ package struct Preflight: Sendable, Equatable {
       self.firstUnprivilegedPort = firstUnprivilegedPort
       self.ringDenied = ringDenied
       self.ringDisabledSetting = ringDisabledSetting
+      self.congestionDenied = congestionDenied
     }
   }
 
   /// What of the system a start of this snapshot depends on. The hard limit of descriptors counts,
   /// because the start raises the soft one to it.
   package static func facts(for snapshot: Snapshot) -> Facts {
-    Facts(
+    var denied: [String: SystemError.Code] = [:]
+    let controls = snapshot.listeners.map(\.congestion) + snapshot.backends.map(\.congestion)
+    for case let name? in controls { denied[name] = Sockets.congestionDenied(name) }
+    return Facts(
       descriptors: (try? DescriptorLimit.current())?.hard ?? 0,
       descriptorsOpen: (try? DescriptorLimit.open()) ?? 3, workers: snapshot.workerCount(),
       hasBindService: Privileges.hasBindService,
       firstUnprivilegedPort: Privileges.firstUnprivilegedPort,
       ringDenied: snapshot.events == .epoll ? nil : RingProbe.denied(),
-      ringDisabledSetting: Privileges.ringDisabledSetting)
+      ringDisabledSetting: Privileges.ringDisabledSetting, congestionDenied: denied)
   }
 
   /// Descriptors that stay free for reload, logs and administration when connections have taken
@@ -66,6 +72,12 @@ package struct Preflight: Sendable, Equatable {
     lookAtRing(snapshot.events, facts)
     lookAtDescriptors(snapshot, facts)
     for listener in snapshot.listeners {
+      lookAtCongestion(listener.congestion, of: "listener \(listener.name)", facts)
+    }
+    for backend in snapshot.backends {
+      lookAtCongestion(backend.congestion, of: "backend \(backend.name)", facts)
+    }
+    for listener in snapshot.listeners {
       for address in listener.binds {
         guard let obstacle = obstacle(address) else { continue }
         if obstacle == .familyAbsent, Preflight.isOneOfTwo(address, of: listener) { continue }
@@ -74,6 +86,17 @@ package struct Preflight: Sendable, Equatable {
             + Preflight.sentence(about: obstacle, at: address, facts))
       }
     }
+  }
+
+  private mutating func lookAtCongestion(_ name: String?, of owner: String, _ facts: Facts) {
+    guard let name, let denied = facts.congestionDenied[name] else { return }
+    let why =
+      denied == .notPermitted
+      ? "may be used by privileged users only; add it to the sysctl "
+        + "net.ipv4.tcp_allowed_congestion_control"
+      : "is not known to this kernel; /proc/sys/net/ipv4/tcp_available_congestion_control lists "
+        + "those that are, `modprobe tcp_\(name)` may add it"
+    errors.append("\(owner): the congestion control \"\(name)\" \(why)")
   }
 
   // ---- io_uring ----------------------------------------------------------------------------

@@ -57,6 +57,13 @@ package enum Sockets {
     return socketAddress(raw)
   }
 
+  /// Whether this process may use the congestion control of this name; nil when it may.
+  /// [ENOENT: the kernel does not have it; EPERM: only for privileged users. tcp(7)]
+  package static func congestionDenied(_ name: String) -> SystemError.Code? {
+    let result = unsafe system_try_congestion(name)
+    return result < 0 ? SystemError.Code(rawValue: -result) : nil
+  }
+
   /// Sends a FIN. [ENOTCONN]
   package static func finishWriting(_ descriptor: borrowing Descriptor) throws(SystemError) {
     _ = try checked(system_shutdown_writing(descriptor.number), "shutdown")

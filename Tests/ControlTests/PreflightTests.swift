@@ -96,4 +96,15 @@ import Wire
     let sysctl = Preflight(snapshot("127.0.0.1:25", events: .ring), facts) { _ in nil }
     #expect(try #require(sysctl.errors.first).contains("kernel.io_uring_disabled is 2"))
   }
+
+  @Test func aCongestionControlThatCannotBeUsedIsNamed() throws {
+    var config = snapshot("127.0.0.1:25")
+    config.listeners[0].congestion = "no-such-control"
+    config.backends[0].congestion = "cubic"
+    let facts = Preflight.facts(for: config)
+    #expect(facts.congestionDenied == ["no-such-control": .noEntry])
+    let errors = Preflight(config, facts) { _ in nil }.errors.filter { $0.contains("congestion") }
+    #expect(errors.count == 1)
+    #expect(try #require(errors.first).contains("\"no-such-control\" is not known to this kernel"))
+  }
 }

@@ -116,6 +116,8 @@ int system_local_address(int descriptor, struct system_address *out);
 int system_remote_address(int descriptor, struct system_address *out);
 int system_shutdown_writing(int descriptor);
 int system_shutdown_both(int descriptor);
+// Whether this process may use a congestion control. [ENOENT: not known, EPERM: not allowed]
+int system_try_congestion(const char *name);
 // Whether it is a listening stream socket; it gets close-on-exec and O_NONBLOCK. `dual` says that
 // it is IPv6 and takes IPv4 clients too. -ENOTSOCK or -EINVAL when it is something else.
 int system_adopt_listener(int descriptor, bool *dual);
