@@ -32,7 +32,7 @@ static bool listener_options(int fd, const struct sluice_endpoint *address,
                              const struct sluice_listen_options *options,
                              struct sluice_error *error) {
   if (address->family == sluice_family_unix) {
-    // A Unix socket's file gets its inode's mode, so it is set before bind.
+    // A Unix socket's file gets its inode's mode less the umask: never too much, even for a moment.
     (void)sys_file_mode(fd, options->mode);
     return true;
   }
@@ -54,6 +54,13 @@ bool sluice_listener_adopt(int32_t descriptor, enum sluice_family family,
   return false;
 }
 
+// Gives a Unix socket's file the bits that the umask took at bind. unix(7)
+static bool listener_mode(const struct sluice_endpoint *address,
+                          const struct sockaddr_storage *name, uint32_t mode) {
+  const char *path = ((const struct sockaddr_un *)name)->sun_path;
+  return address->family != sluice_family_unix || path[0] == 0 || sys_path_mode(path, mode) == 0;
+}
+
 int32_t sluice_listener_open(const struct sluice_endpoint *address,
                              const struct sluice_listen_options *options,
                              struct sluice_error *error) {
@@ -68,6 +75,8 @@ int32_t sluice_listener_open(const struct sluice_endpoint *address,
     socklen_t length = endpoint_encode(address, &name);
     error->call = "bind";
     open = sys_bind(fd, (struct sockaddr *)&name, length) == 0;
+    if (open) error->call = "chmod";
+    open = open && listener_mode(address, &name, options->mode);
   }
   if (open) {
     error->call = "listen";

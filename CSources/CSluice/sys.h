@@ -30,6 +30,10 @@ int sys_pipe_size(int fd, int wanted);
 int sys_peer_name(int fd, struct sockaddr *address, socklen_t *length);
 int sys_own_name(int fd, struct sockaddr *address, socklen_t *length);
 int sys_file_mode(int fd, uint32_t mode);
+static inline int sys_path_mode(const char *path, uint32_t mode) {
+  (void)path, (void)mode;
+  return 0;
+}
 
 #else
 
@@ -120,5 +124,9 @@ static inline int sys_own_name(int fd, struct sockaddr *address, socklen_t *leng
 }
 
 static inline int sys_file_mode(int fd, uint32_t mode) { return fchmod(fd, (mode_t)mode); }
+
+static inline int sys_path_mode(const char *path, uint32_t mode) {
+  return chmod(path, (mode_t)mode);
+}
 
 #endif
