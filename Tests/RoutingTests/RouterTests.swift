@@ -1,0 +1,154 @@
+import Routing
+import Testing
+import Wire
+
+@Suite struct RouterTests {
+  /// Backends with so many servers each; one listener per backend.
+  private func table(_ counts: [Int], retries: Int = 2) -> RouteTable {
+    var servers: [ServerEntry] = []
+    var backends: [BackendEntry] = []
+    for (index, count) in counts.enumerated() {
+      let first = servers.count
+      for number in 0..<count {
+        servers.append(
+          ServerEntry(
+            name: "\(index).\(number)", address: .ipv4(0x7f00_0001, port: UInt16(servers.count))))
+      }
+      backends.append(
+        BackendEntry(
+          name: "b\(index)", servers: first..<servers.count, retries: retries, header: .none,
+          splice: .inline, source: nil, congestion: ""))
+    }
+    let listeners = counts.indices.map { index in
+      ListenerEntry(
+        name: "l\(index)", backend: index, connectMs: 0, idleMs: 0, halfClosedMs: 0, maxAgeMs: 0)
+    }
+    return RouteTable(listeners: listeners, backends: backends, servers: servers)
+  }
+
+  private func failure(
+    _ backend: Int, _ server: Int, tries: Int, _ error: DialError = .refused
+  ) -> DialFailure {
+    DialFailure(backend: backend, server: server, tries: tries, error: error)
+  }
+
+  @Test func eachServerInTurn() {
+    var router = Router(table([3]), seed: 0)
+    let servers = (0..<7).map { _ in router.decide(.accepted(listener: 0)) }
+    #expect(servers == [0, 1, 2, 0, 1, 2, 0].map { .route(backend: 0, server: $0) })
+  }
+
+  /// Servers of a backend are a range in the middle of all servers; backends take turns apart.
+  @Test func backendsBalanceApart() {
+    var router = Router(table([2, 3, 1]), seed: 0)
+    var answers: [Answer] = []
+    for listener in [1, 0, 1, 2, 1, 0, 1, 2, 0] {
+      answers.append(router.decide(.accepted(listener: listener)))
+    }
+    let expected = [(1, 2), (0, 0), (1, 3), (2, 5), (1, 4), (0, 1), (1, 2), (2, 5), (0, 0)]
+    #expect(answers == expected.map { .route(backend: $0.0, server: $0.1) })
+  }
+
+  /// Workers begin at different servers, so that few connections do not all meet the first.
+  @Test func theSeedIsWhereItStarts() {
+    for seed in 0..<8 {
+      var router = Router(table([3]), seed: seed)
+      #expect(router.decide(.accepted(listener: 0)) == .route(backend: 0, server: seed % 3))
+      #expect(router.decide(.accepted(listener: 0)) == .route(backend: 0, server: (seed + 1) % 3))
+    }
+  }
+
+  @Test func aListenerThatIsNotThere() {
+    var router = Router(table([1]), seed: 0)
+    #expect(router.decide(.accepted(listener: 1)) == .reject(.noRoute))
+    #expect(router.decide(.accepted(listener: -1)) == .reject(.noRoute))
+  }
+
+  @Test func aFailedDialGoesToTheNextServerAndWrapsAround() {
+    var router = Router(table([1, 3]), seed: 0)
+    for (server, next) in [(1, 2), (2, 3), (3, 1)] {
+      #expect(
+        router.decide(.dialFailed(failure(1, server, tries: 1)))
+          == .route(backend: 1, server: next))
+    }
+    // One server alone is tried again itself.
+    #expect(
+      router.decide(.dialFailed(failure(0, 0, tries: 1))) == .route(backend: 0, server: 0))
+    // A retry is not a turn: the next connection gets the server it would have got anyway.
+    #expect(router.decide(.accepted(listener: 1)) == .route(backend: 1, server: 1))
+  }
+
+  @Test(arguments: [0, 1, 2, 5])
+  func triesAreSpent(_ retries: Int) {
+    var router = Router(table([2], retries: retries), seed: 0)
+    var server = 0
+    for tries in 1...retries + 1 {
+      let answer = router.decide(.dialFailed(failure(0, server, tries: tries)))
+      if tries <= retries {
+        server = 1 - server
+        #expect(answer == .route(backend: 0, server: server))
+      } else {
+        #expect(answer == .reject(.dialRefused))
+      }
+    }
+  }
+
+  @Test func theLastErrorIsTheReason() {
+    var router = Router(table([2], retries: 0), seed: 0)
+    let expected: [(DialError, RejectReason)] = [
+      (.refused, .dialRefused), (.timedOut, .dialTimeout), (.unreachable, .dialUnreachable),
+      (.noLocalAddress, .dialNoLocalAddress), (.other, .dialFailed),
+    ]
+    #expect(expected.count == DialError.allCases.count)
+    for (error, reason) in expected {
+      #expect(router.decide(.dialFailed(failure(0, 0, tries: 1, error))) == .reject(reason))
+    }
+  }
+
+  /// Indexes that the table does not have are no reason to trap.
+  @Test func indexesOfAnotherTable() {
+    var router = Router(table([2]), seed: 0)
+    #expect(router.decide(.dialFailed(failure(7, 0, tries: 1))) == .reject(.noRoute))
+    #expect(router.decide(.dialFailed(failure(0, 9, tries: 1))) == .reject(.dialRefused))
+  }
+
+  @Test func installSwapsTheTable() {
+    let old = table([1, 2])
+    var router = Router(old, seed: 1)
+    #expect(router.decide(.accepted(listener: 1)) == .route(backend: 1, server: 2))
+    router.install(table([3]), seed: 2)
+    #expect(router.table.servers.count == 3)
+    #expect(router.decide(.accepted(listener: 0)) == .route(backend: 0, server: 2))
+    #expect(router.decide(.accepted(listener: 0)) == .route(backend: 0, server: 0))
+    #expect(router.decide(.accepted(listener: 1)) == .reject(.noRoute))
+    // A connection that the old table routed is retried under the old table.
+    #expect(router.decide(failure(1, 1, tries: 1), under: old) == .route(backend: 1, server: 2))
+    #expect(router.decide(failure(1, 2, tries: 3), under: old) == .reject(.dialRefused))
+  }
+
+  @Test func theBackendOfAServer() {
+    let table = table([2, 1, 3])
+    #expect((0..<6).map { table.backend(ofServer: $0) } == [0, 0, 1, 2, 2, 2])
+  }
+}
+
+@Suite struct RejectReasonTests {
+  @Test func codesAndNumbersAreUnique() {
+    let all = RejectReason.allCases
+    #expect(Set(all.map(\.code)).count == all.count)
+    #expect(Set(all.map(\.rawValue)).count == all.count)
+    // 0 is what a connection has that nobody rejected.
+    #expect(!all.map(\.rawValue).contains(0))
+  }
+
+  /// Log lines, metric labels and docs share them: lower case, one dot, words with hyphens.
+  @Test(arguments: RejectReason.allCases)
+  func aCodeIsAWordAndAWord(_ reason: RejectReason) {
+    let parts = reason.code.split(separator: ".", omittingEmptySubsequences: false)
+    #expect(parts.count == 2)
+    for part in parts {
+      #expect(!part.isEmpty)
+      #expect(part.allSatisfy { ("a"..."z").contains($0) || $0 == "-" })
+    }
+  }
+}
