@@ -1,0 +1,209 @@
+import DataPlane
+import Glibc
+import Routing
+import Synchronization
+import TestSupport
+import Testing
+import Wire
+
+/// Two workers and what the control plane asks of them.
+@Suite struct WorkerPoolTests {
+  /// One listener with this port, and these servers behind it.
+  private func table(
+    _ name: String, _ servers: [Endpoint], retries: Int = 2,
+    header: ProxyHeaderVersion = .none
+  ) -> RouteTable {
+    RouteTable(
+      listeners: [
+        ListenerEntry(
+          name: "listener-\(name)", backend: 0, connectMs: 3000, idleMs: 0, halfClosedMs: 0,
+          maxAgeMs: 0)
+      ],
+      backends: [
+        BackendEntry(
+          name: "backend-\(name)", servers: 0..<servers.count, retries: retries, header: header,
+          splice: .inline, source: nil, congestion: "")
+      ],
+      servers: servers.enumerated().map { index, endpoint in
+        ServerEntry(name: "\(name)-\(index)", address: SocketAddress("\(endpoint)")!)
+      })
+  }
+
+  private func pool(
+    _ source: Source, _ table: RouteTable, port: UInt16, sink: Records? = nil
+  ) throws -> WorkerPool {
+    let settings = PoolSettings(
+      events: source == .ring ? .ring : .epoll, workers: 2, maxConnections: 10_000,
+      descriptors: 40_000)
+    let address = ListenAddress(
+      listener: 0, address: .ipv4(0x7f00_0001, port: port), backlog: 512)
+    guard let sink else {
+      return try WorkerPool(settings, table: table, listening: [address], sink: nil)
+    }
+    return try WorkerPool(
+      settings, table: table, listening: [address], sink: { _ in RecordSinkOf(sink) })
+  }
+
+  @Test(arguments: Source.available)
+  func aNewTableIsForNewConnections(_ source: Source) throws {
+    let old = try ListeningSocket()
+    let new = try ListeningSocket()
+    let records = Records()
+    let port = ReservedPort.take()
+    let pool = try pool(source, table("old", [old.endpoint]), port: port, sink: records)
+    defer { pool.stopAndJoin() }
+    #expect(pool.source == (source == .ring ? .ring : .epoll))
+    let early = try StreamSocket.connect(to: .loopback(port))
+    let earlyUpstream = try old.accept()
+
+    #expect(pool.install(table("new", [new.endpoint, new.endpoint])))
+    // Both workers have carried it out once they have answered what was posted behind it.
+    #expect(pool.stats().allSatisfy { $0 != nil })
+    var late: [StreamSocket] = []
+    for _ in 0..<8 { late.append(try StreamSocket.connect(to: .loopback(port))) }
+    var lateUpstreams: [StreamSocket] = []
+    for _ in 0..<8 { lateUpstreams.append(try new.accept()) }
+    // The old one goes on, and keeps its names.
+    try early.write("x")
+    #expect(try earlyUpstream.readExactly(1) == [120])
+    #expect(pool.inFlight(server: SocketAddress("\(old.endpoint)")!) == 1)
+    #expect(pool.inFlight(server: SocketAddress("\(new.endpoint)")!) == 8)
+    #expect(pool.liveConnections == 9)
+    early.close()
+    earlyUpstream.close()
+    for socket in late + lateUpstreams { socket.close() }
+    try until("all records") { records.all.count == 9 }
+    let first = try #require(records.all.first { $0.backend == "backend-old" })
+    #expect(first.listener == "listener-old")
+    #expect(first.server == "old-0")
+    #expect(first.bytesUp == 1)
+    #expect(first.client == SocketAddress("\(early.local)"))
+    #expect(records.all.count { $0.backend == "backend-new" } == 8)
+    #expect(Set(records.all.map(\.id)).count == 9)
+    try until("nothing in flight") {
+      pool.inFlight(server: SocketAddress("\(old.endpoint)")!)
+        + pool.inFlight(server: SocketAddress("\(new.endpoint)")!) == 0
+    }
+  }
+
+  /// The next server of a connection is looked for in the table that routed it.
+  @Test(arguments: Source.available)
+  func aRetryAfterAnInstallStaysInItsTable(_ source: Source) throws {
+    let hole = try BlackHole()
+    let second = try ListeningSocket()
+    let other = try ListeningSocket()
+    let records = Records()
+    let port = ReservedPort.take()
+    let pool = try pool(
+      source, table("old", [hole.endpoint, second.endpoint], header: .v2), port: port,
+      sink: records)
+    defer { pool.stopAndJoin() }
+    // Enough that both workers start at both servers.
+    let clients = try (0..<8).map { _ in try StreamSocket.connect(to: .loopback(port)) }
+    let holeAddress = SocketAddress("\(hole.endpoint)")!
+    try until("dials into the hole") { pool.inFlight(server: holeAddress) >= 2 }
+    #expect(pool.install(table("new", [other.endpoint])))
+    // The connect deadline of 3 s sends them to the second server.
+    try until("all at the second server") {
+      pool.inFlight(server: SocketAddress("\(second.endpoint)")!) == 8
+    }
+    #expect(pool.inFlight(server: holeAddress) == 0)
+    for client in clients { client.reset() }
+    try until("all records") { records.all.count == 8 }
+    #expect(records.all.allSatisfy { $0.backend == "backend-old" && $0.server == "old-1" })
+    #expect(records.all.contains { $0.tries == 2 })
+    #expect(try other.accept(withinMs: 10) == nil)
+  }
+
+  @Test(arguments: Source.available)
+  func killAndSessions(_ source: Source) throws {
+    let backend = try ListeningSocket()
+    let records = Records()
+    let port = ReservedPort.take()
+    let pool = try pool(source, table("t", [backend.endpoint]), port: port, sink: records)
+    defer { pool.stopAndJoin() }
+    let clients = try (0..<20).map { _ in try StreamSocket.connect(to: .loopback(port)) }
+    let upstreams = try (0..<20).map { _ in try backend.accept() }
+    try until("all dialled") { try sessions(pool, page: 3).filter(\.isDialled).count == 20 }
+    #expect(Set(try sessions(pool, page: 7).map(\.id)).count == 20)
+    #expect(pool.sessions(worker: 2, from: 0, limit: 10) == nil)
+
+    let victim = try #require(try sessions(pool, page: 100).first)
+    #expect(pool.kill(victim.id))
+    #expect(!pool.kill(victim.id))
+    try until("its record") { records.all.count == 1 }
+    #expect(records.all[0].end == .killed)
+    #expect(try sessions(pool, page: 100).count == 19)
+    let stats = pool.stats().compactMap { $0 }
+    #expect(stats.count == 2)
+    #expect(stats.map { Int($0.accepted) }.reduce(0, +) == 20)
+    #expect(stats.map { Int($0.connections) }.reduce(0, +) == 19)
+    for socket in clients + upstreams { socket.close() }
+  }
+
+  private func sessions(_ pool: WorkerPool, page: Int) throws -> [Session] {
+    try (0..<2).flatMap { worker -> [Session] in
+      var all: [Session] = []
+      var cursor: UInt32? = 0
+      while let from = cursor {
+        guard let found = pool.sessions(worker: worker, from: from, limit: page) else {
+          throw TestFailure("worker \(worker) did not answer")
+        }
+        all += found.sessions
+        cursor = found.next
+      }
+      return all
+    }
+  }
+
+  @Test(arguments: Source.available)
+  func drainThenEndAll(_ source: Source) throws {
+    let backend = try ListeningSocket()
+    let records = Records()
+    let port = ReservedPort.take()
+    let pool = try pool(source, table("t", [backend.endpoint]), port: port, sink: records)
+    defer { pool.stopAndJoin() }
+    let clients = try (0..<600).map { _ in try StreamSocket.connect(to: .loopback(port)) }
+    let upstreams = try (0..<600).map { _ in try backend.accept() }
+    #expect(pool.drain())
+    // Refused from now on, though nothing else happens that would wake a worker.
+    try until("connects to be refused") {
+      do {
+        try StreamSocket.connect(to: .loopback(port)).close()
+        return false
+      } catch is StreamSocket.ConnectFailure { return true }
+    }
+    try clients[0].write("lives")
+    try until("the live one's bytes") {
+      try sessions(pool, page: 100).contains { $0.bytesUp == 5 }
+    }
+    #expect(pool.endAll(.drainDeadline))
+    try until("none") { pool.liveConnections == 0 }
+    let ended = records.all.filter { $0.end == .drainDeadline }
+    #expect(ended.count == 600)
+    #expect(pool.inFlight(server: SocketAddress("\(backend.endpoint)")!) == 0)
+    for socket in clients + upstreams { socket.close() }
+  }
+
+  /// An address in use is an error with its name, and nothing is left running.
+  @Test func anAddressInUse() throws {
+    let taken = try ListeningSocket()
+    #expect(throws: WorkerPool.Failure.self) {
+      try pool(.epoll, table("t", [taken.endpoint]), port: taken.port)
+    }
+  }
+}
+
+/// What the workers' sinks were given.
+private final class Records: Sendable {
+  private let records = Mutex<[DataPlane.ConnectionRecord]>([])
+  var all: [DataPlane.ConnectionRecord] { records.withLock { $0 } }
+  func append(_ record: DataPlane.ConnectionRecord) { records.withLock { $0.append(record) } }
+}
+
+private final class RecordSinkOf: RecordSink {
+  private let records: Records
+  init(_ records: Records) { self.records = records }
+  func add(_ record: DataPlane.ConnectionRecord) { records.append(record) }
+  func flush() {}
+}
