@@ -11,9 +11,9 @@
 //               for another identity. A count is only added to the word that was read with the
 //               identity, so it never lands on a newer one.
 //
-// An entry is claimed (free, or idle for longest), hidden in the map, given its identity and a first
-// count, and then shown; or freed again when another thread was first to show that identity. A
-// thread that stops in the middle of it keeps one entry from the others, no more.
+// An entry is claimed (free, or idle for longest), hidden in the map, given its identity and a
+// first count, and then shown; or freed again when another thread was first to show that identity.
+// A thread that stops in the middle of it keeps one entry from the others, no more.
 #include "sluice.h"
 
 #include <stdatomic.h>
