@@ -129,6 +129,8 @@ static void asking_run(struct sluice_worker *w, struct connection *c) {
     if (upstream->descriptor >= 0) {
       sys_close(upstream->descriptor);
       side_reset(upstream, -1);
+      c->halves[1].ask = false;
+      c->halves[1].final = sluice_final_no;
     }
     struct sluice_event *event = worker_event(w, c, sluice_event_kind_redial);
     if (!event) {
