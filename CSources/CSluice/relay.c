@@ -391,10 +391,11 @@ enum pump relay_half_pump(struct sluice_worker *w, struct connection *c, int i) 
   splice_release_pipe(w, half);
   bool inline_engine = c->splice != sluice_splice_ring || !w->source->splice;
   relay_review_lane(w, half, inline_engine ? half->bytes - before : 0);
-  if (half->mode == sluice_mode_relay && half->limit == 0 && !half->eof) {
+  if (half->mode == sluice_mode_relay && half->limit == 0 && (!half->eof || half->held)) {
     half->mode = sluice_mode_hold;
     half->limit = BUFFER_BYTES;
     half->ask = true;
+    if (half->eof) half->final = sluice_final_half_closed;
     if (c->state == STATE_DELIVERING) half->eof = true;
   }
   relay_half_finish(c, i);
