@@ -216,7 +216,8 @@ static enum step splice_filled(struct sluice_worker *w, struct connection *c, in
     half_from(c, i)->readable = true;
     return STEP_MOVED;
   }
-  if (number == EAGAIN || number == EINTR) return STEP_BLOCKED;
+  if (number == EINTR) return STEP_MOVED;  // still ready: once more
+  if (number == EAGAIN) return STEP_BLOCKED;
   return relay_read_failed(w, c, i, number);
 }
 
@@ -228,7 +229,8 @@ static enum step splice_drained(struct sluice_worker *w, struct connection *c, i
     relay_note(w, c, i, true);
     return STEP_MOVED;
   }
-  if (result == 0 || number == EAGAIN || number == EINTR) return STEP_BLOCKED;
+  if (number == EINTR) return STEP_MOVED;
+  if (result == 0 || number == EAGAIN) return STEP_BLOCKED;
   return relay_write_failed(w, c, i, number);
 }
 
@@ -296,7 +298,7 @@ void relay_spliced(struct sluice_worker *w, struct connection *c, int i, int32_t
   int number = result < 0 ? -result : 0;
   if (number == 512) number = EINTR;  // ERESTARTSYS leaks out of io-wq
   if (half->filling) {
-    if (result >= 0) half_from(c, i)->readable = true;
+    if (result >= 0 || number == EINTR) half_from(c, i)->readable = true;
     if (result > 0 && result < DEMOTE_BELOW) {
       half->small_runs++;
     } else if (result > 0) {
@@ -308,7 +310,7 @@ void relay_spliced(struct sluice_worker *w, struct connection *c, int i, int32_t
       half->piped -= result > 0 ? (uint32_t)result : 0;
       return;
     }
-    if (result > 0) half_to(c, i)->writable = true;
+    if (result > 0 || number == EINTR) half_to(c, i)->writable = true;
     (void)splice_drained(w, c, i, result, number);
   }
 }
