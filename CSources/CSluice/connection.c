@@ -148,12 +148,18 @@ static void half_answer(struct half *half, const struct sluice_half_answer *answ
   if (answer->mode == sluice_mode_keep) return;
   half->mode = answer->mode;
   half->limit = answer->limit;
-  // An ask that is still due belongs to what was held so far: it stays due while the half holds,
-  // but not its expiry, which was the former hold's.
+  // An ask that is still due belongs to what was held so far: it stays due while the half holds.
   half->ask = half->ask && answer->mode == sluice_mode_hold;
-  if (!half->ask || half->final == sluice_final_timed_out) half->final = sluice_final_no;
+  if (!half->ask) half->final = sluice_final_no;
   if (answer->limit == 0)
     half->limit = answer->mode == sluice_mode_relay ? NO_LIMIT : BUFFER_BYTES;
+}
+
+// Asks that are still due no longer say that the former time is over.
+static void hold_renew(struct connection *c, uint64_t until_ms) {
+  c->hold_until_ms = until_ms;
+  for (int i = 0; i < 2; i++)
+    if (c->halves[i].final == sluice_final_timed_out) c->halves[i].final = sluice_final_no;
 }
 
 static bool connection_answerable(const struct connection *c) {
@@ -203,7 +209,7 @@ enum sluice_result sluice_worker_answer(struct sluice_worker *w, struct sluice_i
   half_answer(&c->halves[1], &answer->down);
   c->parked = answer->park;
   bool holds = c->halves[0].mode == sluice_mode_hold || c->halves[1].mode == sluice_mode_hold;
-  if (answer->hold_ms > 0) c->hold_until_ms = w->now_ms + answer->hold_ms;
+  if (answer->hold_ms > 0) hold_renew(c, w->now_ms + answer->hold_ms);
   if (!holds && !c->parked) c->hold_until_ms = 0;
   if (c->state == STATE_ASKING && !c->redial) connection_move(w, c, STATE_HOLDING);
   if (c->state == STATE_HOLDING && c->hold_until_ms == 0) {
