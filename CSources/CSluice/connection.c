@@ -320,7 +320,6 @@ static bool half_closed(const struct connection *c) {
 }
 
 static void open_run(struct sluice_worker *w, struct connection *c) {
-  bool was_half_closed = half_closed(c);
   enum state was = c->state;
   bool again = false;
   for (int i = 0; i < 2; i++) {
@@ -339,7 +338,11 @@ static void open_run(struct sluice_worker *w, struct connection *c) {
     connection_close(w, c, false);
     return;
   }
-  if (half_closed(c) && !was_half_closed) deadline_file(w, c);
+  // A splice of the ring engine may have read the FIN before this run.
+  if (half_closed(c) && !c->half_closed_filed) {
+    c->half_closed_filed = true;
+    deadline_file(w, c);
+  }
   if (again) worker_queue(w, c);
 }
 

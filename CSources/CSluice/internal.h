@@ -141,6 +141,7 @@ struct connection {
   bool tuned;      // the dialled socket has its keepalive options
   bool linger;     // close with a reset
   bool reported;   // the closed event was put
+  bool half_closed_filed;  // its deadline, which may be earlier than the one before
   uint8_t forgotten;  // watches that were asked to end
   uint8_t ends_count;
   enum sluice_side survivor;  // delivering: the side that still gets bytes
