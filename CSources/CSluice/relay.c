@@ -158,7 +158,7 @@ static enum step copy_send(struct sluice_worker *w, struct connection *c, int i,
         buffer_append(w, &half->rest, w->scratch + from_scratch, length - from_scratch);
     INVARIANT(kept == sluice_result_done);  // copy_step saw that there is room
   }
-  if (done > 0) relay_note(w, c, i, false);
+  if (done > 0 || length > 0) relay_note(w, c, i, false);
   return done > 0 ? STEP_MOVED : STEP_BLOCKED;
 }
 
