@@ -362,12 +362,15 @@ void connection_broken(struct sluice_worker *w, struct connection *c, enum sluic
   enum sluice_side survivor = (enum sluice_side)(1 - side);
   struct half *last = &c->halves[side];
   bool nobody = c->sides[survivor].descriptor < 0 || c->sides[survivor].reset;
-  bool undecided = last->mode != sluice_mode_relay && buffer_length(last->rest) == 0;
-  if (c->state != STATE_OPEN || nobody || undecided) {
+  if (c->state != STATE_OPEN || nobody) {
     connection_close(w, c, c->state == STATE_OPEN || c->state == STATE_DELIVERING);
     return;
   }
   drop_half(w, c, survivor);
+  if (last->mode != sluice_mode_relay) {  // what was not decided on goes nowhere any more
+    buffer_give(w, &last->held);
+    last->eof = true;
+  }
   last->shut = false;
   c->survivor = survivor;
   c->stalled_bytes = -1;
@@ -526,7 +529,8 @@ void connection_due(struct sluice_worker *w, struct connection *c) {
       }
       return;
     case STATE_DELIVERING:
-      if (relay_half_empty(&c->halves[1 - (int)c->survivor])) {
+      if (c->halves[1 - (int)c->survivor].eof &&
+          relay_half_empty(&c->halves[1 - (int)c->survivor])) {
         worker_queue(w, c);
         return;
       }
