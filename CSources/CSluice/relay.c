@@ -284,6 +284,17 @@ static enum step splice_ring(struct sluice_worker *w, struct connection *c, int 
   return STEP_BLOCKED;
 }
 
+// One wake-up, or one operation of the ring engine, moved so much.
+static void relay_review_lane(struct sluice_worker *w, struct half *half, uint64_t moved) {
+  if (half->lane != LANE_SPLICE) return;
+  if (moved >= DEMOTE_BELOW || half->piped > 0) {
+    half->small_runs = 0;
+  } else if (moved > 0 && ++half->small_runs >= DEMOTE_AFTER) {
+    half->lane = LANE_COPY;
+    w->stats.demotions++;
+  }
+}
+
 // An operation of the ring engine came back. The run queue goes on with the half.
 void relay_spliced(struct sluice_worker *w, struct connection *c, int i, int32_t result) {
   struct half *half = &c->halves[i];
@@ -299,11 +310,7 @@ void relay_spliced(struct sluice_worker *w, struct connection *c, int i, int32_t
   if (number == 512) number = EINTR;  // ERESTARTSYS leaks out of io-wq
   if (half->filling) {
     if (result >= 0 || number == EINTR) half_from(c, i)->readable = true;
-    if (result > 0 && result < DEMOTE_BELOW) {
-      half->small_runs++;
-    } else if (result > 0) {
-      half->small_runs = 0;
-    }
+    if (result > 0) relay_review_lane(w, half, (uint64_t)result);
     (void)splice_filled(w, c, i, result, number);
   } else {
     if (half->shut) {  // the destination broke meanwhile
@@ -362,16 +369,6 @@ static enum pump relay_discard(struct sluice_worker *w, struct connection *c, in
   return from->readable && !half->eof ? PUMP_AGAIN : PUMP_BLOCKED;
 }
 
-static void relay_review_lane(struct sluice_worker *w, struct half *half, uint64_t moved) {
-  if (half->lane != LANE_SPLICE) return;
-  if (moved >= DEMOTE_BELOW || half->piped > 0) {
-    half->small_runs = 0;
-  } else if (moved > 0 && ++half->small_runs >= DEMOTE_AFTER) {
-    half->lane = LANE_COPY;
-    w->stats.demotions++;
-  }
-}
-
 // Moves what can be moved now, within a budget. PUMP_AGAIN: there is more, after others had
 // their turn. PUMP_CLOSED: a side broke and the connection is in another state.
 enum pump relay_half_pump(struct sluice_worker *w, struct connection *c, int i) {
@@ -392,7 +389,7 @@ enum pump relay_half_pump(struct sluice_worker *w, struct connection *c, int i) 
   if (c->in_kernel & splice_bit(i)) return PUMP_BLOCKED;
   splice_release_pipe(w, half);
   bool inline_engine = c->splice != sluice_splice_ring || !w->source->splice;
-  relay_review_lane(w, half, inline_engine ? half->bytes - before : 0);
+  if (inline_engine) relay_review_lane(w, half, half->bytes - before);
   if (half->mode == sluice_mode_relay && half->limit == 0 && (!half->eof || half->held)) {
     half->mode = sluice_mode_hold;
     half->limit = BUFFER_BYTES;
