@@ -88,7 +88,9 @@ let package = Package(
       swiftSettings: testSettings, linkerSettings: linkSanitizer),
     .testTarget(
       name: "DataPlaneTests",
-      dependencies: ["CSluice", "DataPlane", "Routing", "System", "Wire", "TestSupport"],
+      dependencies: [
+        "CSluice", "DataPlane", "Routing", "System", "Wire", "TestSupport", "sluice-simulation",
+      ],
       swiftSettings: testSettings, linkerSettings: linkSanitizer),
     .testTarget(
       name: "ControlTests",

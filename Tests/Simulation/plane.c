@@ -1,0 +1,12 @@
+// The data plane itself, compiled over the fake kernel: all of it but the two event sources.
+#include "../../CSources/CSluice/connection.c"
+#include "../../CSources/CSluice/deadline.c"
+#define set_int dial_set_int
+#include "../../CSources/CSluice/dial.c"
+#undef set_int
+#include "../../CSources/CSluice/listen.c"
+#include "../../CSources/CSluice/pipe.c"
+#include "../../CSources/CSluice/preface.c"
+#include "../../CSources/CSluice/relay.c"
+#include "../../CSources/CSluice/stats.c"
+#include "../../CSources/CSluice/worker.c"
