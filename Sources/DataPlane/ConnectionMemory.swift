@@ -35,6 +35,9 @@ struct ConnectionMemory {
     set { (idHigh, idLow) = (newValue.high, newValue.low) }
   }
 
+  /// False for a connection that was ended before anything was asked about it.
+  var isAsked: Bool { idHigh != 0 }
+
   var tries: Int {
     get { Int(dials) }
     set { dials = UInt8(clamping: newValue) }

@@ -202,6 +202,10 @@ struct WorkerLoop: ~Copyable {
   private mutating func closed(_ event: sluice_event) {
     guard let summary = unsafe event.summary?.pointee, var memory = worker.memory(event.id)
     else { return }
+    if !memory.isAsked {
+      memory.id = ids.next(wallMs: wallMs)
+      memory.generation = generations.enter()
+    }
     giveBack(&memory)
     if let sink {
       let table = generations.table(memory.generation) ?? router.table
