@@ -1,6 +1,7 @@
 import CSluice
 import Glibc
 import Synchronization
+import System
 import TestSupport
 import Testing
 
@@ -138,7 +139,7 @@ import Testing
   @Test(arguments: Source.available)
   func aDialThatFailsAtOnce(_ source: Source) throws {
     let route = Route(to: .unix("/nonexistent/socket"))
-    let results = Mutex<[sluice_result]>([])
+    let results = Guarded<[sluice_result]>([])
     let worker = try ScriptedWorker(source) { hands, seen in
       if seen.kind == .redial {
         hands.reject(seen.id)

@@ -1,6 +1,7 @@
 import CSluice
 import Glibc
 import Synchronization
+import System
 import TestSupport
 import Testing
 
@@ -287,7 +288,7 @@ import Testing
   func withoutABufferAnAnswerSaysSo(_ source: Source) throws {
     let backend = try ListeningSocket()
     let route = Route(to: backend.endpoint, prefix: Array("header ".utf8))
-    let results = Mutex<[sluice_result]>([])
+    let results = Guarded<[sluice_result]>([])
     let worker = try ScriptedWorker(source, WorkerOptions(buffers: 1)) { hands, seen in
       switch seen.listener {
       case 1:
@@ -321,7 +322,7 @@ import Testing
   @Test(arguments: Source.available)
   func whatIsTooLongIsRefused(_ source: Source) throws {
     let backend = try ListeningSocket()
-    let results = Mutex<[sluice_result]>([])
+    let results = Guarded<[sluice_result]>([])
     let endpoint = backend.endpoint
     let worker = try ScriptedWorker(source) { hands, seen in
       let route = Route(to: endpoint, prefix: [UInt8](repeating: 1, count: 40_000))

@@ -1,6 +1,7 @@
 import CSluice
 import Glibc
 import Synchronization
+import System
 import TestSupport
 import Wire
 
@@ -263,7 +264,7 @@ final class ScriptedWorker: Sendable {
   private let state: State
   private let thread: Job<Void>
   let shared: SharedTotals
-  private let listeners = Mutex<[OpenListener]>([])
+  private let listeners = Guarded<[OpenListener]>([])
 
   init(
     _ source: Source, _ options: WorkerOptions = WorkerOptions(), shared: SharedTotals? = nil,
@@ -371,7 +372,7 @@ func until(
 }
 
 private final class Box<Value: Sendable>: Sendable {
-  let value = Mutex<Value?>(nil)
+  let value = Guarded<Value?>(nil)
 }
 
 private final class State: Sendable {
@@ -379,11 +380,11 @@ private final class State: Sendable {
 
   private struct Pointer: @unchecked Sendable { let raw: OpaquePointer }
 
-  let seen = Mutex<[Seen]>([])
+  let seen = Guarded<[Seen]>([])
   let turns = Atomic(0)
   private let script: ScriptedWorker.Script
-  private let commands = Mutex<[Command]>([])
-  private let pointer = Mutex<Pointer?>(nil)
+  private let commands = Guarded<[Command]>([])
+  private let pointer = Guarded<Pointer?>(nil)
   private let isStopping = Atomic(false)
 
   init(_ script: @escaping ScriptedWorker.Script) { self.script = script }

@@ -1,6 +1,5 @@
 import CSluice
 import Glibc
-import Synchronization
 import TestSupport
 import Testing
 

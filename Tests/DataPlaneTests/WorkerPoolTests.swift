@@ -1,7 +1,7 @@
 import DataPlane
 import Glibc
 import Routing
-import Synchronization
+import System
 import TestSupport
 import Testing
 import Wire
@@ -196,7 +196,7 @@ import Wire
 
 /// What the workers' sinks were given.
 private final class Records: Sendable {
-  private let records = Mutex<[DataPlane.ConnectionRecord]>([])
+  private let records = Guarded<[DataPlane.ConnectionRecord]>([])
   var all: [DataPlane.ConnectionRecord] { records.withLock { $0 } }
   func append(_ record: DataPlane.ConnectionRecord) { records.withLock { $0.append(record) } }
 }
