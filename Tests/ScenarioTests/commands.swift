@@ -129,6 +129,20 @@ func tooFewDescriptors() throws {
   #expect(said.contains("descriptor") || said.contains("nofile"), "said: \(said)")
 }
 
+@Test("a congestion control that the kernel doesn't have", arguments: [true, false])
+func unknownCongestionControl(ofListener: Bool) throws {
+  var setup = Setup(Engine.eventSources[0], servers: [.loopback(ReservedPort.take())])
+  setup.extra = "limits: { max-connections: 100 }"
+  if ofListener {
+    setup.listener = "congestion: no-such-control"
+  } else {
+    setup.backend = "congestion: no-such-control"
+  }
+  #expect(try runRefused(setup).contains("no-such-control"))
+  let checked = try check(setup.yaml(log: "off"))
+  #expect(checked.exit == .code(1) && checked.error.contains("no-such-control"))
+}
+
 // Nothing to configure: the demo's server says hello to the address it learnt from the header.
 @Test("demo")
 func demo() throws {
