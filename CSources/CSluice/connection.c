@@ -273,16 +273,6 @@ enum sluice_result sluice_worker_reject(struct sluice_worker *w, struct sluice_i
   return sluice_result_done;
 }
 
-enum sluice_result sluice_worker_kill(struct sluice_worker *w, struct sluice_id id,
-                                      enum sluice_end end) {
-  struct connection *c = worker_find(w, id.slot, id.generation);
-  if (!c || c->state == STATE_CLOSING || c->state == STATE_CLOSED) return sluice_result_stale;
-  connection_end(c, end);
-  c->redial = false;
-  connection_close(w, c, false);
-  return sluice_result_done;
-}
-
 // ---- run ---------------------------------------------------------------------------------------
 
 void connection_run(struct sluice_worker *w, struct connection *c) {
@@ -406,16 +396,11 @@ static void delivering_run(struct sluice_worker *w, struct connection *c) {
 
 static void farewell_run(struct sluice_worker *w, struct connection *c) {
   if (relay_half_pump(w, c, 1) == PUMP_CLOSED) return;
-  struct half *up = &c->halves[0];
-  struct side *client = &c->sides[0];
-  for (int round = 0; client->readable && !up->eof && round < PUMP_ROUNDS; round++) {
-    ssize_t n = sys_recv(client->descriptor, w->scratch, BUFFER_BYTES);
-    if (n < 0 && errno == EAGAIN) client->readable = false;
-    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) up->eof = true;
-  }
-  if (up->eof && c->halves[1].shut) {
+  enum pump dropped = relay_discard(w, c, 0);
+  if (dropped == PUMP_CLOSED) return;
+  if (c->halves[0].eof && c->halves[1].shut) {
     connection_close(w, c, false);
-  } else if (client->readable && !up->eof) {
+  } else if (dropped == PUMP_AGAIN) {
     worker_queue(w, c);
   }
 }

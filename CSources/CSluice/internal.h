@@ -338,6 +338,7 @@ void endpoint_decode(const struct sockaddr_storage *address, struct sluice_endpo
 
 // relay.c
 enum pump { PUMP_BLOCKED, PUMP_AGAIN, PUMP_CLOSED };
+enum pump relay_discard(struct sluice_worker *w, struct connection *c, int half);
 enum pump relay_half_pump(struct sluice_worker *w, struct connection *c, int half);
 void relay_spliced(struct sluice_worker *w, struct connection *c, int half, int32_t result);
 bool relay_half_empty(const struct half *half);

@@ -350,7 +350,8 @@ void relay_half_finish(struct connection *c, int i) {
 }
 
 // Reads and drops. What was released before still goes out, then the FIN.
-static enum pump relay_discard(struct sluice_worker *w, struct connection *c, int i) {
+// Reads and drops, within a budget.
+enum pump relay_discard(struct sluice_worker *w, struct connection *c, int i) {
   struct half *half = &c->halves[i];
   struct side *from = half_from(c, i);
   buffer_give(w, &half->held);

@@ -1,4 +1,4 @@
-// What can be asked about a worker and its connections.
+// What can be asked about a worker and its connections, and ending them from outside.
 #include "internal.h"
 
 struct sluice_shared *sluice_shared_create(uint32_t descriptors, uint32_t connections) {
@@ -61,6 +61,16 @@ uint32_t sluice_worker_list(struct sluice_worker *w, uint32_t *cursor,
     };
   }
   return count;
+}
+
+enum sluice_result sluice_worker_kill(struct sluice_worker *w, struct sluice_id id,
+                                      enum sluice_end end) {
+  struct connection *c = worker_find(w, id.slot, id.generation);
+  if (!c || c->state == STATE_CLOSING || c->state == STATE_CLOSED) return sluice_result_stale;
+  connection_end(c, end);
+  c->redial = false;
+  connection_close(w, c, false);
+  return sluice_result_done;
 }
 
 uint32_t sluice_worker_kill_all(struct sluice_worker *w, uint32_t listener, enum sluice_end end,
