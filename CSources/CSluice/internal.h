@@ -341,6 +341,7 @@ enum pump { PUMP_BLOCKED, PUMP_AGAIN, PUMP_CLOSED };
 enum pump relay_discard(struct sluice_worker *w, struct connection *c, int half);
 enum pump relay_half_pump(struct sluice_worker *w, struct connection *c, int half);
 void relay_spliced(struct sluice_worker *w, struct connection *c, int half, int32_t result);
+bool relay_end_unsure(const struct connection *c, int half);
 bool relay_half_empty(const struct half *half);
 void relay_half_finish(struct connection *c, int half);
 

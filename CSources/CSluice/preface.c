@@ -182,6 +182,7 @@ void preface_read(struct sluice_worker *w, struct connection *c, int i) {
         connection_broken(w, c, (enum sluice_side)i, ECONNRESET);
         return;
       }
+      if (relay_end_unsure(c, i)) return;  // queued again when the splice is back
       half->eof = true;
       c->active_ms = w->now_ms;
       connection_end(c, i == 0 ? sluice_end_client_fin : sluice_end_upstream_fin);

@@ -45,14 +45,27 @@ static void relay_count(struct sluice_worker *w, struct connection *c, int i, ui
     c->summary.first_byte_us = (w->now_ns - c->summary.accepted_ns) / 1000 + 1;
 }
 
-// The source said its last byte: a FIN, or the end of what came before its reset.
-static void relay_eof(struct sluice_worker *w, struct connection *c, int i) {
+// A reset is told once, to whoever asks first: perhaps to a splice that still stands in the kernel
+// and writes to the side that has come to its end. Until that is back nobody knows which end it is.
+bool relay_end_unsure(const struct connection *c, int i) {
+  return (c->in_kernel & splice_bit(1 - i)) != 0 && !c->halves[1 - i].filling;
+}
+
+// The source said its last byte: a FIN, or the end of what came before its reset. False: ask again
+// when the splice that may know better is back, which queues the connection.
+static bool relay_eof(struct sluice_worker *w, struct connection *c, int i) {
   struct half *half = &c->halves[i];
+  struct side *from = half_from(c, i);
+  if (!from->reset && relay_end_unsure(c, i)) {
+    from->readable = true;
+    return false;
+  }
   half->eof = true;
-  if (half_from(c, i)->reset) return;
+  if (from->reset) return true;
   c->active_ms = w->now_ms;
   connection_end(c, i == 0 ? sluice_end_client_fin : sluice_end_upstream_fin);
   if (c->first_fin_ns == 0) c->first_fin_ns = w->now_ns;
+  return true;
 }
 
 // A read failed: all that came before it has been read.
@@ -119,7 +132,7 @@ static ssize_t copy_read(struct sluice_worker *w, struct connection *c, int i, s
     return n;
   }
   if (n == 0) {
-    relay_eof(w, c, i);
+    (void)relay_eof(w, c, i);
   } else if (errno == EAGAIN) {
     from->readable = false;
   } else if (relay_read_failed(w, c, i, errno) == STEP_BROKEN) {
@@ -207,8 +220,7 @@ static enum step splice_filled(struct sluice_worker *w, struct connection *c, in
     return STEP_MOVED;
   }
   if (result == 0) {
-    relay_eof(w, c, i);
-    return STEP_MOVED;
+    return relay_eof(w, c, i) ? STEP_MOVED : STEP_BLOCKED;
   }
   if (number == EINVAL && half->piped == 0) {
     c->splice = sluice_splice_off;  // this socket cannot be spliced
@@ -361,7 +373,7 @@ enum pump relay_discard(struct sluice_worker *w, struct connection *c, int i) {
     if (n > 0) {
       c->active_ms = w->now_ms;
     } else if (n == 0) {
-      relay_eof(w, c, i);
+      if (!relay_eof(w, c, i)) return PUMP_BLOCKED;
     } else if (errno == EAGAIN) {
       from->readable = false;
     } else if (errno != EINTR && relay_read_failed(w, c, i, errno) == STEP_BROKEN) {
