@@ -144,10 +144,12 @@ static void asking_run(struct sluice_worker *w, struct connection *c) {
   }
 }
 
-static void half_answer(struct half *half, const struct sluice_half_answer *answer) {
+static void half_answer(struct connection *c, int i, const struct sluice_half_answer *answer) {
+  struct half *half = &c->halves[i];
   if (answer->mode == sluice_mode_keep) return;
   half->mode = answer->mode;
   half->limit = answer->limit;
+  half->fresh_limit = half->filling && (c->in_kernel & (KERNEL_SPLICE_UP << i)) != 0;
   // An ask that is still due belongs to what was held so far: it stays due while the half holds.
   half->ask = half->ask && answer->mode == sluice_mode_hold;
   if (!half->ask) half->final = sluice_final_no;
@@ -205,8 +207,8 @@ enum sluice_result sluice_worker_answer(struct sluice_worker *w, struct sluice_i
     asked->held->start += answer->consumed < held ? answer->consumed : held;
     if (buffer_length(asked->held) == 0) buffer_give(w, &asked->held);
   }
-  half_answer(&c->halves[0], &answer->up);
-  half_answer(&c->halves[1], &answer->down);
+  half_answer(c, 0, &answer->up);
+  half_answer(c, 1, &answer->down);
   c->parked = answer->park;
   bool holds = c->halves[0].mode == sluice_mode_hold || c->halves[1].mode == sluice_mode_hold;
   if (answer->hold_ms > 0) hold_renew(c, w->now_ms + answer->hold_ms);

@@ -106,6 +106,7 @@ struct half {
   bool eof;            // the source's FIN (or reset) was read
   bool shut;           // the destination has our FIN, or will never get it
   bool ask;            // an ask is due
+  bool fresh_limit;    // the limit is newer than the splice in the kernel, which does not use it up
   bool filling;        // ring engine: which way the operation in the kernel goes
   enum sluice_final final;
 };

@@ -324,7 +324,11 @@ void relay_spliced(struct sluice_worker *w, struct connection *c, int i, int32_t
   if (half->filling) {
     if (result >= 0 || number == EINTR) half_from(c, i)->readable = true;
     if (result > 0) relay_review_lane(w, half, (uint64_t)result);
+    uint64_t limit = half->limit;
+    bool fresh_limit = half->fresh_limit;
+    half->fresh_limit = false;
     (void)splice_filled(w, c, i, result, number);
+    if (fresh_limit) half->limit = limit;
   } else {
     if (half->shut) {  // the destination broke meanwhile
       half->piped -= result > 0 ? (uint32_t)result : 0;
