@@ -152,6 +152,7 @@ static void preface_final(struct half *half, enum sluice_final why) {
 void preface_read(struct sluice_worker *w, struct connection *c, int i) {
   struct half *half = &c->halves[i];
   struct side *from = half_from(c, i);
+  if (c->in_kernel & (KERNEL_SPLICE_UP << i)) return;  // it may read the same bytes
   while (half->mode == sluice_mode_hold && from->readable && !half->eof && !half->ask) {
     uint32_t held = buffer_length(half->held);
     uint64_t cap = half->limit < BUFFER_BYTES ? half->limit : BUFFER_BYTES;
