@@ -397,12 +397,13 @@ static void delivering_run(struct sluice_worker *w, struct connection *c) {
 }
 
 static void farewell_run(struct sluice_worker *w, struct connection *c) {
-  if (relay_half_pump(w, c, 1) == PUMP_CLOSED) return;
+  enum pump reply = relay_half_pump(w, c, 1);
+  if (reply == PUMP_CLOSED) return;
   enum pump dropped = relay_discard(w, c, 0);
   if (dropped == PUMP_CLOSED) return;
   if (c->halves[0].eof && c->halves[1].shut) {
     connection_close(w, c, false);
-  } else if (dropped == PUMP_AGAIN) {
+  } else if (reply == PUMP_AGAIN || dropped == PUMP_AGAIN) {
     worker_queue(w, c);
   }
 }
