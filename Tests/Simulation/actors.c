@@ -186,5 +186,5 @@ void actor_finish_up(struct actor *a) {
   a->reads = a->writes = 800;
   a->waits_for_fin = a->stays = false;
   uint64_t patience = (a->read_most != UINT64_MAX ? 40000 : 200000) * NS_PER_MS;
-  if (world.now_ns - world.ending_ns > patience && a->end == ACTOR_GOES_ON) a->reset_at = 0;
+  if (world.now_ns - world.ending_ns > patience && !s->closed) a->reset_at = 0;
 }

@@ -110,10 +110,11 @@ void world_splice_ran(uint32_t slot, uint32_t generation, int half) {
   struct actor *to = half == 0 ? d->server : d->client;
   struct script *script = &to->expects;
   struct segment *early = &script->segments[d->pending_at[half]];
+  if (early->open) early->length = read - early->from;
   early->open = false;
-  early->length = read - early->from;
   struct segment *last = &script->segments[script->count - 1];
   if (last->open) last->from = read;
+  if (d->discards[half]) script_cut(script, read);
 }
 
 // Activity counts from when the data plane hears of it.
@@ -130,6 +131,7 @@ static void model_allow(struct deal *d, int half, const struct before *b, uint64
   uint64_t more = answer->mode == sluice_mode_hold                         ? 0
                   : answer->mode == sluice_mode_relay && answer->limit > 0 ? answer->limit
                                                                            : UINT64_MAX;
+  d->discards[half] = answer->mode == sluice_mode_discard;
   d->limited[half] = more != 0 && more != UINT64_MAX;
   d->granted[half] = UINT64_MAX;
   d->allowed[half] = UINT64_MAX;
@@ -139,10 +141,15 @@ static void model_allow(struct deal *d, int half, const struct before *b, uint64
     d->allowed[half] = b->cut[half] + skip + more;
   }
   if (answer->mode != sluice_mode_discard) return;
-  d->discards[half] = true;
   coverage.discarded++;
   struct actor *to = half == 0 ? d->server : d->client;
-  if (to && !b->fills[half]) script_cut(&to->expects, b->cut[half] + skip);
+  if (!to || to->expects.count == 0) return;
+  if (!b->fills[half]) {
+    script_cut(&to->expects, b->cut[half] + skip);
+  } else if (!d->pending[half]) {
+    d->pending[half] = true;
+    d->pending_at[half] = to->expects.count - 1;
+  }
 }
 
 static void model_answer(struct deal *d, const struct draft *draft, const struct before *b) {
@@ -592,7 +599,7 @@ void answer_unasked(void) {
     unasked_stale(d);
   } else if (roll < 33 && c && c->state != STATE_CLOSING && c->state != STATE_CLOSED) {
     give_kill(d);
-  } else if (roll < 36 && answerable(c) && c->state != STATE_ASKING) {
+  } else if (roll < 42 && answerable(c) && c->state != STATE_ASKING) {
     give_reject(d, literal_length());
   } else if (roll < 37 && chance(200)) {
     answer_kill_all(chance(300) ? UINT32_MAX : (uint32_t)below(LISTENERS));
@@ -600,6 +607,10 @@ void answer_unasked(void) {
     unasked_look();
   } else if (roll < 75 && answerable(c) && c->state == STATE_OPEN && !c->parked) {
     struct draft draft = {.answer.side = sluice_side_client};
+    struct sluice_half_answer *halves[2] = {&draft.answer.up, &draft.answer.down};
+    for (int i = 0; i < 2; i++)
+      if (!d->discards[i] && chance(300))
+        decide_asked_half(&draft, halves[i], buffer_length(c->halves[i].held));
     if (!c->halves[1].shut)
       draft.answer.send_client = literal(client_bytes, literal_length(), &draft.to_client);
     if (!c->halves[0].shut)

@@ -362,7 +362,7 @@ static ssize_t splice_drain(struct fake_pipe *p, struct fake_socket *s, size_t l
     return -1;
   }
   if (length > p->bytes.length) length = p->bytes.length;
-  if (chance(50)) length = between(1, length);
+  if (chance(world.profile.short_drains)) length = amount(length);
   struct iovec part = {p->bytes.bytes + p->bytes.start, length};
   ssize_t n = socket_send(s, &part, 1);
   if (n < 0) {

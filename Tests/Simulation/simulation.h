@@ -36,6 +36,7 @@ struct profile {
   uint32_t queue_bytes;        // of sockets, at most
   uint32_t amount;             // bytes that one side sends, at most
   uint32_t post, reap, run;    // per mille: how eagerly the fake kernel works
+  uint32_t short_drains;  // per mille: out of a pipe in small pieces
   uint32_t interrupts;         // per mille: EINTR
   uint32_t self_ends;          // per mille: a multishot watch ends by itself
   uint32_t rough;              // per cent of clients and servers that misbehave

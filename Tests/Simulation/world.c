@@ -49,14 +49,15 @@ static void profile_choose(struct profile *p) {
   p->pipe_size = chance(100) ? 8192 : chance(300) ? PIPE_SMALLEST : PIPE_WANTED;
   p->pipe_slots = (uint32_t)(chance(500) ? between(1, 16) : PIPE_SLOTS_MAX);
   p->slot_bytes = (uint32_t)(chance(300) ? between(20, 200) : 4096);
-  static const uint32_t rooms[] = {200, 6000, 40000, 200000, 400000};
+  static const uint32_t rooms[] = {200, 6000, 100000, 200000, 400000};
   p->queue_bytes = rooms[below(sizeof rooms / sizeof rooms[0])];
-  static const uint32_t amounts[] = {300, 20000, 100000, 300000};
+  static const uint32_t amounts[] = {300, 50000, 200000, 500000};
   p->amount = p->crowd ? 300 : amounts[below(sizeof amounts / sizeof amounts[0])];
   if (p->queue_bytes == 200 && p->amount > 20000) p->amount = 20000;
   p->post = (uint32_t)between(100, 1000);
   p->reap = (uint32_t)between(200, 1000);
   p->run = (uint32_t)between(100, 1000);
+  p->short_drains = (uint32_t)(chance(700) ? 50 : 985);
   p->interrupts = chance(500) ? 0 : 5;
   p->self_ends = chance(500) ? 0 : 10;
   p->rough = (uint32_t)(p->crowd || chance(200) ? 0 : between(5, 90));
