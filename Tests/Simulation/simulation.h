@@ -269,6 +269,27 @@ void world_splice_ran(uint32_t slot, uint32_t generation, int half);
 void world_splice_reaped(uint32_t slot, uint32_t generation, int half, int32_t result);
 struct deal *_Nullable deal_find(uint32_t slot, uint32_t generation);
 
+// model.c: what answers mean
+// An answer in the making, with the names of the bytes in it.
+struct draft {
+  struct sluice_answer answer;
+  struct sluice_route route;
+  uint32_t prefix, to_client, to_upstream;
+};
+
+// What stood before an answer was given.
+struct before {
+  struct fake_socket *from[2];
+  uint64_t cut[2];   // offset of the source: all before it is decided
+  uint32_t held[2];
+  bool fills[2];     // a splice that has not run will read more
+};
+
+struct before before_of(const struct deal *d, struct connection *c);
+void model_insert(struct deal *d, int half, const struct before *b, uint64_t skip,
+                  uint32_t stream, uint32_t length);
+void model_answer(struct deal *d, const struct draft *draft, const struct before *b);
+
 // answers.c: the caller's side
 void answer_events(uint32_t count);
 void answer_unasked(void);
