@@ -120,6 +120,7 @@ static void give_answer(struct deal *d, struct draft *draft) {
   coverage.parked += a->park;
   model_answer(d, draft, &b);
   d->answered_at = world.batch;
+  d->answered_ns = world.worker->now_ns;
   d->parked = a->park;
   if (a->park) d->fact_ns = world.now_ns + between(0, 2000) * NS_PER_MS;
   if (a->hold_ms > 0) d->hold_until_ns = world.worker->now_ns + a->hold_ms * NS_PER_MS;
@@ -194,6 +195,7 @@ static void decide_early(struct deal *d, const struct sluice_event *e) {
   uint64_t held = buffer_length(c->halves[0].held);
   uint64_t roll = below(100);
   bool last = e && e->final != sluice_final_no;
+  if (world.profile.crowd && !last && chance(900)) roll = 70;  // all wait for the same moment
   if (last && roll >= 60 && roll < 98) roll = 0;
   if (roll < 60 || held == BUFFER_BYTES) {
     draft_consume(&draft, held);
@@ -202,6 +204,7 @@ static void decide_early(struct deal *d, const struct sluice_event *e) {
     draft_consume(&draft, held);
     draft_hold(&draft, &draft.answer.up, held - draft.answer.consumed);
     if (chance(20)) draft.answer.hold_ms = 0;
+    if (world.profile.crowd) draft.answer.hold_ms = CROWD_MS;
   } else if (roll < 94) {
     draft.answer.park = true;
     draft.answer.hold_ms = milliseconds(10, 2000);
@@ -273,6 +276,11 @@ static void ask_bytes(struct deal *d, struct connection *c, const struct sluice_
          d->id.slot, e->side);
     done += n;
   }
+  const struct half *half = &c->halves[e->side];
+  MUST(half->mode != sluice_mode_hold || e->length <= half->limit ||
+           d->answered_at == world.batch,
+       "slot %u side %d holds %u bytes, %llu allowed", d->id.slot, e->side, e->length,
+       (unsigned long long)half->limit);
   bool facts = d->facts;
   d->facts = false;
   switch (e->final) {

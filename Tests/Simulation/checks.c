@@ -101,6 +101,8 @@ static void check_pools(const struct sluice_worker *w, uint32_t buffers) {
   MUST(made == w->pipes_made, "%u pipes are made, %u counted", made, w->pipes_made);
   for (uint32_t i = w->free_pipe; i != NO_SLOT; i = w->pipes[i].next) {
     if (w->pipes[i].read_end < 0) continue;
+    MUST(w->pipes[i].capacity >= PIPE_SMALLEST, "a pipe of %u bytes is kept",
+         w->pipes[i].capacity);
     const struct fake_pipe *pipe = kernel.descriptors[w->pipes[i].read_end].pipe;
     MUST(pipe->bytes.length == 0, "a pipe with %zu bytes is in the pool", pipe->bytes.length);
   }
@@ -159,6 +161,8 @@ void check_deadlines(void) {
     return;
   }
   world.excused = 0;
+  MUST(!w->accept_paused || w->accept_retry_ms + TICK_SLACK_MS >= w->now_ms,
+       "accepting is not tried again");
   for (struct deal *d = world.deals; d; d = d->next) {
     const struct connection *c = connection_of(d);
     if (!c) continue;
@@ -170,9 +174,12 @@ void check_deadlines(void) {
       late(d, "age", d->accepted_ns, c->state == STATE_OPEN ? d->max_age_ms : 0);
     if (c->state == STATE_DIALLING) late(d, "connect", d->dialled_ns, d->connect_ms);
     if (c->state == STATE_FAREWELL) late(d, "farewell", d->rejected_ns, FAREWELL_MS);
-    if (c->state == STATE_HOLDING)
+    bool due = c->halves[0].ask || c->halves[1].ask;  // the batch was full: in the next one
+    if (c->state == STATE_HOLDING && !due)
       late(d, "hold", d->hold_until_ns, 1);
     if (c->state != STATE_OPEN) continue;
+    bool tuned = d->socket[1]->keepalive || d->socket[1]->local;
+    late(d, "keepalive", later(activity(d), d->answered_ns), tuned ? 0 : TUNE_AFTER_MS);
     bool half_closed = c->halves[0].eof || c->halves[1].eof;
     bool shorter = half_closed && d->half_closed_ms > 0;
     late(d, shorter ? "half-closed" : "idle", activity(d),
@@ -312,6 +319,11 @@ static void quiet_connection(struct connection *c, uint32_t slot) {
 void check_quiet(void) {
   coverage.quiet_checks++;
   const struct sluice_worker *w = world.worker;
+  for (uint32_t i = 0; i < w->listeners_count; i++) {
+    const struct listener *listener = &w->listeners[i];
+    MUST(!listener->used || !listener->wanted || listener->armed || w->accept_paused,
+         "a listener is not accepted from");
+  }
   for (uint32_t slot = 0; slot < w->slots_touched; slot++)
     quiet_connection(&w->slots[slot], slot);
 }

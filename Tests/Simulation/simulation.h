@@ -8,6 +8,7 @@
 enum {
   DESCRIPTORS_MAX = 4096,
   PIPE_SLOTS_MAX = 64,
+  CROWD_MS = 60000,  // a crowd is held so long, then all are asked about at once
   SERVERS = 4,
   LISTENERS = 2,
   TICK_SLACK_MS = 3 * WHEEL_TICK_MS,  // a deadline may be this late
@@ -219,6 +220,7 @@ struct deal {
   uint64_t granted[2];  // pending: what is allowed beyond the splice's bytes
   uint64_t bound[2];    // offset of the source that must arrive even if the source is reset
   uint64_t answered_at;  // batch
+  uint64_t answered_ns;
   uint64_t hold_until_ns;
   uint64_t dialled_ns;
   uint64_t opened_ns;

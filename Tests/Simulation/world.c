@@ -34,7 +34,7 @@ uint64_t amount(uint64_t most) {
 
 static void profile_choose(struct profile *p) {
   p->ring = chance(600);
-  p->crowd = chance(8);
+  p->crowd = chance(12);
   p->clients = (uint32_t)(p->crowd ? 330 : between(3, 24));
   p->steps = p->crowd ? 900 : (uint32_t)between(300, 2400);
   // Multishot accept is used only with many slots and descriptors free.
@@ -199,6 +199,10 @@ static void settle(void) {
 
 static void world_step(void) {
   world.step++;
+  if (world.profile.crowd && world.step == world.profile.steps - 200) {
+    world.now_ns += CROWD_MS * NS_PER_MS;
+    settle();
+  }
   if (world.profile.crowd && world.step == world.profile.steps - 100) {
     answer_kill_all(UINT32_MAX);  // more events than one batch holds
     settle();
