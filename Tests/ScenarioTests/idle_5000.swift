@@ -34,8 +34,10 @@ func idle5000(engine: Engine) throws {
       try upstream.write("* 1 EXISTS\r\n")
       #expect(try client.readExactly(12) == Array("* 1 EXISTS\r\n".utf8))
     }
+    // The server leaves when the client has left, so that there is no doubt who went first.
     for (client, upstream) in ends {
       client.close()
+      #expect(try upstream.readToEnd().ending == .fin)
       upstream.close()
     }
     try wait(for: "the descriptors to be closed") {
