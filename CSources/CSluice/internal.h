@@ -51,6 +51,7 @@ enum {
   BATCH_EVENTS = 64,
   BURST = 4096,                 // connections one multishot accept may bring before we look
   RUNS_BEFORE_MAIL = 64,        // loops of one turn before the caller gets to its mailbox
+  TURNS_UNREAPED = 8,           // turns that had something to say at once, then the kernel is asked
   RECORD_BYTES = 64,
 };
 
@@ -224,6 +225,7 @@ struct sluice_worker {
   struct sluice_shared *shared;
   int wake_descriptor;
   bool woken;
+  uint32_t unreaped;  // turns in a row that did not come to ask the kernel
 
   struct connection *slots;
   uint8_t (*records)[RECORD_BYTES];

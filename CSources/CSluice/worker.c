@@ -160,11 +160,14 @@ uint32_t sluice_worker_turn(struct sluice_worker *w, int32_t wait_ms) {
   w->stats.turns++;
   for (int loop = 0; loop < RUNS_BEFORE_MAIL; loop++) {
     turn_run(w);
-    if (w->events_count > 0) break;
-    w->source->wait(w, turn_wait_ns(w, until_ns), turn_batches(w));
+    bool speaks = w->events_count > 0;
+    if (speaks && w->unreaped++ < TURNS_UNREAPED) break;
+    w->unreaped = 0;
+    w->source->wait(w, speaks ? 0 : turn_wait_ns(w, until_ns), !speaks && turn_batches(w));
     turn_clock(w);
     deadline_run(w);
     if (w->accept_paused && w->now_ms >= w->accept_retry_ms) listen_review(w);
+    if (speaks) break;
     if (w->woken || w->now_ns >= until_ns) {
       turn_run(w);
       break;
