@@ -101,11 +101,15 @@ import Wire
     // Enough that both workers start at both servers.
     let clients = try (0..<8).map { _ in try StreamSocket.connect(to: .loopback(port)) }
     let holeAddress = SocketAddress("\(hole.endpoint)")!
-    try until("dials into the hole") { pool.inFlight(server: holeAddress) >= 2 }
+    let secondAddress = SocketAddress("\(second.endpoint)")!
+    try until("all routed by the old table") {
+      pool.inFlight(server: holeAddress) + pool.inFlight(server: secondAddress) == 8
+    }
+    #expect(pool.inFlight(server: holeAddress) >= 2)
     #expect(pool.install(table("new", [other.endpoint])))
     // The connect deadline of 3 s sends them to the second server.
     try until("all at the second server") {
-      pool.inFlight(server: SocketAddress("\(second.endpoint)")!) == 8
+      pool.inFlight(server: secondAddress) == 8
     }
     #expect(pool.inFlight(server: holeAddress) == 0)
     for client in clients { client.reset() }
