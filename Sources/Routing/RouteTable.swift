@@ -40,10 +40,22 @@ package struct ListenerEntry: Sendable {
   package let idleMs: UInt32
   package let halfClosedMs: UInt32
   package let maxAgeMs: UInt32
+  /// Who sends a PROXY header.
+  package let trust: TrustTable
+  /// From accept until a required header is whole; never off.
+  package let headerMs: UInt32
+  /// The longest version 2 header taken, in bytes.
+  package let headerLimit: Int
+  /// Whether version 1's UNKNOWN is served, with the real addresses, or refused.
+  package let acceptsUnknown: Bool
+  /// Whether its clients' first bytes are held until they decide the route.
+  package let holdsClientBytes: Bool
 
   package init(
     name: String, backend: Int, connectMs: UInt32, idleMs: UInt32, halfClosedMs: UInt32,
-    maxAgeMs: UInt32
+    maxAgeMs: UInt32, trust: TrustTable = TrustTable(), headerMs: UInt32 = 3000,
+    headerLimit: Int = ProxyV2.defaultReceiveLimit, acceptsUnknown: Bool = true,
+    holdsClientBytes: Bool = false
   ) {
     self.name = name
     self.backend = backend
@@ -51,6 +63,11 @@ package struct ListenerEntry: Sendable {
     self.idleMs = idleMs
     self.halfClosedMs = halfClosedMs
     self.maxAgeMs = maxAgeMs
+    self.trust = trust
+    self.headerMs = headerMs
+    self.headerLimit = headerLimit
+    self.acceptsUnknown = acceptsUnknown
+    self.holdsClientBytes = holdsClientBytes
   }
 }
 
@@ -78,10 +95,15 @@ package struct BackendEntry: Sendable {
   package let splice: SpliceEngine
   package let source: SocketAddress?
   package let congestion: String
+  /// What a version 2 header carries beyond the addresses.
+  package let tlvs: TLVPlan
+  /// Whether a client's first bytes may be a PROXY header of its own, when we send none.
+  package let passesClientHeader: Bool
 
   package init(
     name: String, servers: Range<Int>, retries: Int, header: ProxyHeaderVersion,
-    splice: SpliceEngine, source: SocketAddress?, congestion: String
+    splice: SpliceEngine, source: SocketAddress?, congestion: String,
+    tlvs: TLVPlan = TLVPlan(), passesClientHeader: Bool = false
   ) {
     precondition(!servers.isEmpty)
     self.name = name
@@ -91,6 +113,8 @@ package struct BackendEntry: Sendable {
     self.splice = splice
     self.source = source
     self.congestion = congestion
+    self.tlvs = tlvs
+    self.passesClientHeader = passesClientHeader
   }
 }
 
