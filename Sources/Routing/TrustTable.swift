@@ -53,7 +53,9 @@ package struct TrustTable: Sendable {
       case .unix: unix = rule
       }
     }
-    self.entries = kept.sorted { TrustTable.order(of: $0.network) < TrustTable.order(of: $1.network) }
+    self.entries = kept.sorted {
+      TrustTable.order(of: $0.network) < TrustTable.order(of: $1.network)
+    }
     ipv4 = RuleRanges(ranges4)
     ipv6 = RuleRanges(ranges6)
     self.unix = unix
