@@ -54,7 +54,7 @@ let package = Package(
     .target(name: "Routing", dependencies: ["Wire"], swiftSettings: swiftSettings),
     // Floor 2
     .target(
-      name: "Config", dependencies: ["CYAML", "Wire"],
+      name: "Config", dependencies: ["CYAML", "Routing", "Wire"],
       swiftSettings: swiftSettings + [.enableExperimentalFeature("SafeInteropWrappers")]),
     .target(
       name: "DataPlane", dependencies: ["CSluice", "Wire", "System", "Routing"],
@@ -84,7 +84,7 @@ let package = Package(
       name: "RoutingTests", dependencies: ["Routing", "Wire"], swiftSettings: testSettings,
       linkerSettings: linkSanitizer),
     .testTarget(
-      name: "ConfigTests", dependencies: ["Config", "Wire"],
+      name: "ConfigTests", dependencies: ["Config", "Routing", "Wire"],
       swiftSettings: testSettings, linkerSettings: linkSanitizer),
     .testTarget(
       name: "DataPlaneTests",

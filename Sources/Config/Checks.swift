@@ -5,8 +5,9 @@ import Wire
 struct Checks {
   let draft: Draft
   var diagnostics: Diagnostics
-  private let backends: [BackendDraft]
-  private let listeners: [ListenerDraft]
+  let backends: [BackendDraft]
+  let listeners: [ListenerDraft]
+  let globalSources: [TrustedSource]
   private let backendIndexes: [String: Int]
 
   init(_ draft: Draft, _ diagnostics: Diagnostics) {
@@ -14,6 +15,7 @@ struct Checks {
     self.diagnostics = diagnostics
     backends = draft.backends ?? []
     listeners = draft.listeners ?? []
+    globalSources = Checks.globalSources(of: draft)
     backendIndexes = Dictionary(
       backends.enumerated().map { ($0.element.name.value, $0.offset) },
       uniquingKeysWith: { first, _ in first })
@@ -27,11 +29,14 @@ struct Checks {
       checkSource(of: backend)
       checkSplice(of: backend)
       checkServers(of: backend)
+      checkTLVs(of: backend)
     }
+    checkTrust()
     for listener in listeners {
       guard let index = index(ofBackendFor: listener) else { continue }
       checkHeader(listener, backends[index])
     }
+    warnOfNever()
   }
 
   /// The values of the draft; defaults stand for what is not there.
@@ -44,15 +49,16 @@ struct Checks {
         guard let backend = index(ofBackendFor: listener) else { return nil }
         var made = Listener(
           name: listener.name.value, binds: listener.binds.flatMap(\.addresses),
-          type: listener.type, backend: backend,
+          type: listener.type, backend: backend, proxyProtocol: receiving(listener),
           timeouts: global.overridden(by: listener.timeouts), congestion: listener.congestion)
         if let backlog = listener.backlog { made.backlog = backlog }
         return made
       },
       backends: backends.map { backend in
         var made = Backend(
-          name: backend.name.value, servers: backend.servers.map(\.value),
-          balance: backend.balance, timeouts: backend.timeouts, source: backend.source?.value,
+          name: backend.name.value, servers: backend.servers.map(\.value), tlvs: tlvPlan(backend),
+          passesClientHeader: backend.passesClientHeader?.value ?? false, balance: backend.balance,
+          timeouts: backend.timeouts, source: backend.source?.value,
           congestion: backend.congestion)
         if let sendProxy = backend.sendProxy { made.sendProxy = sendProxy.value }
         if let retries = backend.retries { made.retries = retries }
@@ -61,7 +67,7 @@ struct Checks {
       })
   }
 
-  private func index(ofBackendFor listener: ListenerDraft) -> Int? {
+  func index(ofBackendFor listener: ListenerDraft) -> Int? {
     listener.backend.flatMap { backendIndexes[$0.value] }
   }
 

@@ -1,3 +1,4 @@
+import Routing
 import Wire
 
 /// What one file says, before its parts are held against each other: everything that could be
@@ -10,6 +11,8 @@ struct Draft: Sendable {
   var limits = Limits()
   var timeouts = TimeoutOverrides()
   var drainMs = Timeouts.drainDefaultMs
+  /// Who has to send a PROXY header, for listeners that do not say themselves.
+  var trusted: Located<[NetworkDraft]>?
   /// Nil when the file has none.
   var listeners: [ListenerDraft]?
   var backends: [BackendDraft]?
@@ -21,6 +24,10 @@ struct ListenerDraft: Sendable {
   var type = ListenerType.tcp
   /// The backend's name; nil when missing or unreadable.
   var backend: Located<String>?
+  /// Nil when there is no such key, or one that could not be read at all.
+  var trusted: Located<[NetworkDraft]>?
+  var inherit: Located<Bool>?
+  var proxyProtocol: ProxyProtocolDraft?
   var timeouts = TimeoutOverrides()
   var congestion: String?
   var backlog: Int?
@@ -32,14 +39,53 @@ struct BindDraft: Sendable {
   var addresses: [SocketAddress]
 }
 
+/// One item of a list of networks: as written, and what it means.
+struct NetworkDraft: Sendable {
+  var text: Located<String>
+  var network: Network
+}
+
+struct ProxyProtocolDraft: Sendable {
+  var position: Position
+  var isOff = false
+  var sources: Located<[SourceDraft]>?
+  var inherit: Located<Bool>?
+  var headerLimit: Located<Int>?
+  var acceptsUnknown: Bool?
+}
+
+struct SourceDraft: Sendable {
+  var networks: [NetworkDraft]
+  var header: Located<HeaderRule>
+}
+
+/// One item of `proxy-tlvs`.
+enum TLVDraft: Hashable, Sendable {
+  case uniqueID, checksum, authority, alpn
+  case networkNamespace(String)
+  case custom(CustomTLV)
+}
+
 struct BackendDraft: Sendable {
   var name: Located<String>
   var servers: [Located<Server>] = []
   var sendProxy: Located<SendProxy>?
+  /// Whether there is a `send-proxy` that could not be read.
+  var isSendProxyLost = false
+  var tlvs: Located<[Located<TLVDraft>]>?
+  var relay: Located<[Located<UInt8>]>?
+  var header: HeaderDraft?
+  var passesClientHeader: Located<Bool>?
   var balance = Balance.roundRobin
   var retries: Int?
   var timeouts = TimeoutOverrides()
   var source: Located<SocketAddress>?
   var splice: Located<SpliceChoice>?
   var congestion: String?
+}
+
+struct HeaderDraft: Sendable {
+  var position: Position
+  var limit: Located<Int>?
+  var alignment: Located<Int>?
 }

@@ -1,3 +1,4 @@
+import Routing
 import Wire
 
 extension Snapshot {
@@ -24,16 +25,17 @@ extension Snapshot {
       "",
       "listener \(listener.name)",
       "  bind           \(listener.binds.map(\.description).joined(separator: ", "))",
-      "  type           \(listener.type.plan)",
+      "  type           \(listener.type.word)",
       "  backlog        \(listener.backlog)",
     ]
     if let congestion = listener.congestion { lines.append("  congestion     \(congestion)") }
+    lines += plan(of: listener.proxyProtocol, withinMs: timeouts.proxyHeaderMs)
     lines += [
       "  backend        \(backend.name) (\(backend.balance.plan), \(tries))",
       "    servers      \(backend.servers.map(\.address.description).joined(separator: ", "))",
-      "    send-proxy   \(backend.sendProxy)",
-      "    splice       \(backend.splice)",
     ]
+    lines += headerPlan(of: backend)
+    lines.append("    splice       \(backend.splice)")
     if let source = backend.source { lines.append("    source       \(source.hostDescription)") }
     if let congestion = backend.congestion { lines.append("    congestion   \(congestion)") }
     lines += [
@@ -47,7 +49,69 @@ extension Snapshot {
   }
 }
 
+extension Snapshot {
+  /// The effective trust table, the widest networks first, each with where it comes from.
+  private func plan(of receiving: ProxyReceiving, withinMs headerMs: UInt32) -> [String] {
+    let unknown = receiving.acceptsUnknown ? "accepted" : "rejected"
+    let terms =
+      "within \(Plan.duration(headerMs)), at most \(receiving.headerLimit) bytes, "
+      + "UNKNOWN \(unknown)"
+    let takesAny = receiving.sources.contains { $0.rule != .forbid }
+    let isOff = receiving.isOff ? "off" : "nobody is trusted"
+    var lines = ["  proxy-protocol \(takesAny ? terms : isOff)"]
+    let origins = Dictionary(
+      receiving.sources.map { ($0.network, $0.origin) }, uniquingKeysWith: { first, _ in first })
+    let everyone = (source: "everyone else", rule: "forbid")
+    let rows = receiving.trust.entries.map { entry in
+      let origin = origins[entry.network].map { " (\($0))" } ?? ""
+      return (source: entry.network.description, rule: "\(entry.rule)\(origin)")
+    }
+    let width = (rows + [everyone]).map(\.source.utf8.count).max() ?? 0
+    for row in rows + [rows.isEmpty ? (source: "everyone", rule: "forbid") : everyone] {
+      let blanks = String(repeating: " ", count: width - row.source.utf8.count)
+      lines.append("    \(row.source)\(blanks)  \(row.rule)")
+    }
+    return lines
+  }
+
+  /// The PROXY header that each server gets.
+  private func headerPlan(of backend: Backend) -> [String] {
+    switch backend.sendProxy {
+    case .none:
+      let clients = backend.passesClientHeader ? "passed on" : "refused"
+      return ["    send-proxy   none (a client's own header is \(clients))"]
+    case .v1: return ["    send-proxy   v1"]
+    case .v2: break
+    }
+    let tlvs = backend.tlvs
+    let names = tlvs.names
+    var lines = ["    send-proxy   v2, at most \(tlvs.limit) bytes"]
+    if tlvs.alignment > 1 { lines[0] += ", in multiples of \(tlvs.alignment)" }
+    if !names.isEmpty { lines.append("      tlvs       \(names.joined(separator: ", "))") }
+    if !tlvs.relay.isEmpty {
+      let relayed = tlvs.relay.map { Plan.relayed($0) }.joined(separator: ", ")
+      lines.append("      relayed    \(relayed)")
+    }
+    return lines
+  }
+}
+
 private enum Plan {
+  static func relayed(_ type: UInt8) -> String {
+    let kind = ProxyTLV.Kind(rawValue: type)
+    return Scalar.relayedNames.first { $0.value == kind }?.key ?? Scalar.hexadecimal(type)
+  }
+
+  /// As the file writes it.
+  static func template(_ parts: [TemplatePart]) -> String {
+    parts.map { part in
+      if case .text(let bytes) = part {
+        return String(decoding: bytes, as: UTF8.self).replacing("$", with: "$$")
+      }
+      return Scalar.variables.first { $0.value == part }.map { "${\($0.key)}" } ?? ""
+    }.joined()
+  }
+
   /// In the largest unit that leaves no remainder; `zero` stands for 0.
   static func duration(_ milliseconds: UInt32, zero: String = "off") -> String {
     guard milliseconds > 0 else { return zero }
@@ -58,6 +122,21 @@ private enum Plan {
       return "\(milliseconds / factor)\(unit)"
     }
     return "\(milliseconds)ms"
+  }
+}
+
+extension TLVPlan {
+  /// What is made here, in the order of the documentation.
+  fileprivate var names: [String] {
+    var names: [String] = []
+    if uniqueID { names.append("unique-id") }
+    if checksum { names.append("crc32c") }
+    if authority { names.append("authority") }
+    if alpn { names.append("alpn") }
+    if ssl { names.append("ssl") }
+    if let networkNamespace { names.append("netns \(networkNamespace)") }
+    return names
+      + custom.map { "\(Scalar.hexadecimal($0.type)) \"\(Plan.template($0.value))\"" }
   }
 }
 
@@ -91,7 +170,8 @@ extension LogTarget {
 }
 
 extension ListenerType {
-  fileprivate var plan: String {
+  /// As the file writes it.
+  var word: String {
     switch self {
     case .tcp: "tcp"
     case .serverFirst: "server-first"

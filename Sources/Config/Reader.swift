@@ -8,6 +8,10 @@ struct Reader {
   static let backendsMax = 4_096
   static let bindsMax = 64
   static let serversMax = 1_024
+  static let networksMax = 10_000
+  static let sourcesMax = 256
+  /// More than the address block leaves room for in most receivers' buffers.
+  static let tlvsMax = 64
 
   var diagnostics: Diagnostics
 
@@ -28,6 +32,7 @@ struct Reader {
       case .timeouts:
         let drainMs = readTimeouts(node, TimeoutKey.global, "timeouts", &draft.timeouts)
         if let drainMs { draft.drainMs = drainMs }
+      case .trustedNetworks: draft.trusted = networks(key, node, mayBeEmpty: true)
       case .listeners: draft.listeners = listeners(node)
       case .backends: draft.backends = backends(node)
       }
@@ -77,6 +82,9 @@ struct Reader {
       guard let duration else { continue }
       switch key {
       case .preface: timeouts.prefaceMs = duration
+      case .proxyHeader:
+        timeouts.proxyHeaderMs = duration
+        warn(ofHeaderTimeoutMs: duration, node)
       case .connect: timeouts.connectMs = duration
       case .idle: timeouts.idleMs = duration
       case .halfClosed: timeouts.halfClosedMs = duration
@@ -109,6 +117,9 @@ struct Reader {
             text, of: ["tcp": .tcp, "server-first": .serverFirst], takes: key.takes)
         }
       case .backend: draft.backend = located(key, node) { text throws(Unreadable) in text }
+      case .trustedNetworks: draft.trusted = networks(key, node, mayBeEmpty: true)
+      case .inherit: draft.inherit = located(key, node, Scalar.truth)
+      case .proxyProtocol: draft.proxyProtocol = proxyProtocol(node, "\(path).proxy-protocol")
       case .timeouts:
         readTimeouts(node, TimeoutKey.listener, "\(path).timeouts", &draft.timeouts)
       case .congestion: draft.congestion = value(key, node, Scalar.congestion)
@@ -142,6 +153,12 @@ struct Reader {
         draft.sendProxy = located(key, node) { text throws(Unreadable) in
           try Scalar.choice(text, of: ["none": .none, "v1": .v1, "v2": .v2], takes: key.takes)
         }
+        draft.isSendProxyLost = draft.sendProxy == nil
+      case .proxyTLVs: draft.tlvs = tlvs(key, node, "\(path).proxy-tlvs")
+      case .relayTLVs: draft.relay = relayedTypes(key, node)
+      case .proxyHeader: draft.header = header(node, "\(path).proxy-header")
+      case .passClientProxyHeader:
+        draft.passesClientHeader = located(key, node, Scalar.truth)
       case .balance:
         read(key, node, into: &draft.balance) { text throws(Unreadable) in
           try Scalar.choice(text, of: ["round-robin": .roundRobin], takes: key.takes)

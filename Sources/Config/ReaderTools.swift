@@ -130,23 +130,31 @@ extension Reader {
 
   /// The items of a list, or the one item that stands for a list of one.
   mutating func items<Value>(
-    _ key: some SchemaKey, _ node: Tree.Node, limit: Int, _ parse: Parse<Value>
+    _ key: some SchemaKey, _ node: Tree.Node, limit: Int, mayBeEmpty: Bool = false,
+    _ parse: Parse<Value>
   ) -> [(text: Located<String>, value: Value)] {
+    nodes(key, node, limit: limit, mayBeEmpty: mayBeEmpty).compactMap { node in
+      guard let text = text(key, node), let value = value(key, node, parse) else { return nil }
+      return (Located(value: text, position: node.position), value)
+    }
+  }
+
+  /// The same, of any shape.
+  mutating func nodes(
+    _ key: some SchemaKey, _ node: Tree.Node, limit: Int, mayBeEmpty: Bool = false
+  ) -> [Tree.Node] {
     let nodes: [Tree.Node]
     switch node.value {
     case .sequence(let items): nodes = items
     case .scalar, .mapping: nodes = [node]
     }
-    if nodes.isEmpty {
+    if nodes.isEmpty, !mayBeEmpty {
       diagnostics.error(node.position, "\(key.rawValue) is empty; it takes \(key.takes)")
     }
     if nodes.count > limit {
       diagnostics.error(
         nodes[limit].position, "\(key.rawValue) has more than \(limit) items; the rest is not read")
     }
-    return nodes.prefix(limit).compactMap { node in
-      guard let text = text(key, node), let value = value(key, node, parse) else { return nil }
-      return (Located(value: text, position: node.position), value)
-    }
+    return Array(nodes.prefix(limit))
   }
 }

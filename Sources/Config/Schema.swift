@@ -16,8 +16,12 @@ enum Schema {
     ("limits", LimitsKey.allCases),
     ("timeouts", TimeoutKey.global),
     ("listeners.NAME", ListenerKey.allCases),
+    ("listeners.NAME.proxy-protocol", ProxyProtocolKey.allCases),
+    ("listeners.NAME.proxy-protocol.sources", SourceKey.allCases),
     ("listeners.NAME.timeouts", TimeoutKey.listener),
     ("backends.NAME", BackendKey.allCases),
+    ("backends.NAME.proxy-tlvs", TLVKey.allCases),
+    ("backends.NAME.proxy-header", ProxyHeaderKey.allCases),
     ("backends.NAME.timeouts", TimeoutKey.backend),
   ]
 
@@ -31,13 +35,16 @@ enum Schema {
 }
 
 enum RootKey: String, SchemaKey {
-  case workers, events, log, limits, timeouts, listeners, backends
+  case workers, events, log, limits, timeouts
+  case trustedNetworks = "trusted-networks"
+  case listeners, backends
 
   var takes: String {
     switch self {
     case .workers: "auto or a number from 1 to 1024"
     case .events: "auto, ring or epoll"
     case .log, .limits, .timeouts: "a mapping of settings"
+    case .trustedNetworks: "networks such as 192.0.2.0/28, addresses, or unix"
     case .listeners: "a mapping of names to listeners"
     case .backends: "a mapping of names to backends"
     }
@@ -46,7 +53,7 @@ enum RootKey: String, SchemaKey {
   var defaultText: String? {
     switch self {
     case .workers, .events: "auto"
-    case .log, .limits, .timeouts, .listeners, .backends: nil
+    case .log, .limits, .timeouts, .trustedNetworks, .listeners, .backends: nil
     }
   }
 }
@@ -77,14 +84,18 @@ enum LimitsKey: String, SchemaKey {
 }
 
 enum TimeoutKey: String, SchemaKey {
-  case preface, connect, idle
+  case preface
+  case proxyHeader = "proxy-header"
+  case connect, idle
   case halfClosed = "half-closed"
   case maxAge = "max-age"
   case drain
 
   static let global = allCases
-  static let listener: [TimeoutKey] = [.preface, .connect, .idle, .halfClosed, .maxAge]
-  /// Without `preface`: which backend it is shows only after the preface.
+  static let listener: [TimeoutKey] = [
+    .preface, .proxyHeader, .connect, .idle, .halfClosed, .maxAge,
+  ]
+  /// Without `preface` and `proxy-header`: which backend it is shows only after them.
   static let backend: [TimeoutKey] = [.connect, .idle, .halfClosed, .maxAge]
 
   var takes: String {
@@ -94,6 +105,7 @@ enum TimeoutKey: String, SchemaKey {
   var defaultText: String? {
     switch self {
     case .preface: "10s"
+    case .proxyHeader: "3s"
     case .connect: "5s"
     case .idle: "35m"
     case .halfClosed: "2m"
@@ -102,23 +114,31 @@ enum TimeoutKey: String, SchemaKey {
     }
   }
 
-  /// A dial or a drain without an end would hold its descriptors for good.
+  /// A dial or a drain without an end would hold its descriptors for good, and so would a source
+  /// that never finishes its header.
   var mayBeOff: Bool {
     switch self {
     case .preface, .idle, .halfClosed, .maxAge: true
-    case .connect, .drain: false
+    case .proxyHeader, .connect, .drain: false
     }
   }
 }
 
 enum ListenerKey: String, SchemaKey {
-  case bind, type, backend, timeouts, congestion, backlog
+  case bind, type, backend
+  case trustedNetworks = "trusted-networks"
+  case inherit
+  case proxyProtocol = "proxy-protocol"
+  case timeouts, congestion, backlog
 
   var takes: String {
     switch self {
     case .bind: "an address such as \":25\", \"127.0.0.1:25\" or \"unix:/run/x.sock\", or a list"
     case .type: "tcp or server-first"
     case .backend: "the name of a backend"
+    case .trustedNetworks: "networks such as 192.0.2.0/28, addresses, or unix"
+    case .inherit: "true or false"
+    case .proxyProtocol: "off, or a mapping of settings"
     case .timeouts: "a mapping of settings"
     case .congestion: "the name of a congestion control such as bbr"
     case .backlog: "a number from 1 to 65535"
@@ -127,8 +147,9 @@ enum ListenerKey: String, SchemaKey {
 
   var defaultText: String? {
     switch self {
-    case .bind, .backend, .timeouts, .congestion: nil
+    case .bind, .backend, .trustedNetworks, .proxyProtocol, .timeouts, .congestion: nil
     case .type: "tcp"
+    case .inherit: "false"
     case .backlog: "4096"
     }
   }
@@ -137,12 +158,20 @@ enum ListenerKey: String, SchemaKey {
 enum BackendKey: String, SchemaKey {
   case servers
   case sendProxy = "send-proxy"
+  case proxyTLVs = "proxy-tlvs"
+  case relayTLVs = "relay-tlvs"
+  case proxyHeader = "proxy-header"
+  case passClientProxyHeader = "pass-client-proxy-header"
   case balance, retries, timeouts, source, splice, congestion
 
   var takes: String {
     switch self {
     case .servers: "a list of addresses such as \"192.0.2.10:25\" or \"unix:/run/x.sock\""
     case .sendProxy: "none, v1 or v2"
+    case .proxyTLVs: "names such as unique-id and crc32c, or mappings such as { netns: blue }"
+    case .relayTLVs: "names such as unique-id or aws, or types such as 0xEA"
+    case .proxyHeader: "a mapping of settings"
+    case .passClientProxyHeader: "true or false"
     case .balance: "round-robin"
     case .retries: "a number from 0 to 100"
     case .timeouts: "a mapping of settings"
@@ -154,8 +183,9 @@ enum BackendKey: String, SchemaKey {
 
   var defaultText: String? {
     switch self {
-    case .servers, .timeouts, .source, .congestion: nil
+    case .servers, .proxyTLVs, .relayTLVs, .proxyHeader, .timeouts, .source, .congestion: nil
     case .sendProxy: "none"
+    case .passClientProxyHeader: "false"
     case .balance: "round-robin"
     case .retries: "2"
     case .splice: "auto"

@@ -1,3 +1,4 @@
+package import Routing
 package import Wire
 
 /// One validated, immutable configuration: what `sluice run` runs and `sluice check` prints.
@@ -98,9 +99,13 @@ package struct Limits: Hashable, Sendable {
 /// Deadlines of a connection in milliseconds; 0 is off.
 package struct Timeouts: Hashable, Sendable {
   package static let drainDefaultMs: UInt32 = 30_000
+  /// One TCP retransmit: section 2 of the PROXY protocol has no receiver give up before.
+  package static let proxyHeaderLeastMs: UInt32 = 3_000
 
   /// From accept until enough of the client's first bytes are there to decide.
   package var prefaceMs: UInt32
+  /// From accept until a required PROXY header is whole; never 0.
+  package var proxyHeaderMs: UInt32
   /// For one try to reach one server; never 0.
   package var connectMs: UInt32
   /// Without a byte in either direction. The default outlasts the 30 minutes that RFC 9051,
@@ -112,10 +117,12 @@ package struct Timeouts: Hashable, Sendable {
   package var maxAgeMs: UInt32
 
   package init(
-    prefaceMs: UInt32 = 10_000, connectMs: UInt32 = 5_000, idleMs: UInt32 = 35 * 60_000,
+    prefaceMs: UInt32 = 10_000, proxyHeaderMs: UInt32 = Timeouts.proxyHeaderLeastMs,
+    connectMs: UInt32 = 5_000, idleMs: UInt32 = 35 * 60_000,
     halfClosedMs: UInt32 = 2 * 60_000, maxAgeMs: UInt32 = 0
   ) {
     self.prefaceMs = prefaceMs
+    self.proxyHeaderMs = proxyHeaderMs
     self.connectMs = connectMs
     self.idleMs = idleMs
     self.halfClosedMs = halfClosedMs
@@ -125,7 +132,9 @@ package struct Timeouts: Hashable, Sendable {
   /// These time-outs with those that `overrides` sets in their place.
   package func overridden(by overrides: TimeoutOverrides) -> Timeouts {
     Timeouts(
-      prefaceMs: overrides.prefaceMs ?? prefaceMs, connectMs: overrides.connectMs ?? connectMs,
+      prefaceMs: overrides.prefaceMs ?? prefaceMs,
+      proxyHeaderMs: overrides.proxyHeaderMs ?? proxyHeaderMs,
+      connectMs: overrides.connectMs ?? connectMs,
       idleMs: overrides.idleMs ?? idleMs, halfClosedMs: overrides.halfClosedMs ?? halfClosedMs,
       maxAgeMs: overrides.maxAgeMs ?? maxAgeMs)
   }
@@ -135,16 +144,19 @@ package struct Timeouts: Hashable, Sendable {
 package struct TimeoutOverrides: Hashable, Sendable {
   /// Always nil for a backend: its connections are past their preface.
   package var prefaceMs: UInt32?
+  /// Always nil for a backend, as above.
+  package var proxyHeaderMs: UInt32?
   package var connectMs: UInt32?
   package var idleMs: UInt32?
   package var halfClosedMs: UInt32?
   package var maxAgeMs: UInt32?
 
   package init(
-    prefaceMs: UInt32? = nil, connectMs: UInt32? = nil, idleMs: UInt32? = nil,
-    halfClosedMs: UInt32? = nil, maxAgeMs: UInt32? = nil
+    prefaceMs: UInt32? = nil, proxyHeaderMs: UInt32? = nil, connectMs: UInt32? = nil,
+    idleMs: UInt32? = nil, halfClosedMs: UInt32? = nil, maxAgeMs: UInt32? = nil
   ) {
     self.prefaceMs = prefaceMs
+    self.proxyHeaderMs = proxyHeaderMs
     self.connectMs = connectMs
     self.idleMs = idleMs
     self.halfClosedMs = halfClosedMs
@@ -162,6 +174,7 @@ package struct Listener: Hashable, Sendable {
   package var type: ListenerType
   /// An index into `Snapshot.backends`.
   package var backend: Int
+  package var proxyProtocol: ProxyReceiving
   /// The global time-outs with this listener's own in their place; a backend's still come on top
   /// (`Snapshot.timeouts(of:)`).
   package var timeouts: Timeouts
@@ -172,12 +185,14 @@ package struct Listener: Hashable, Sendable {
 
   package init(
     name: String, binds: [SocketAddress], type: ListenerType = .tcp, backend: Int,
-    timeouts: Timeouts = Timeouts(), congestion: String? = nil, backlog: Int = 4096
+    proxyProtocol: ProxyReceiving = ProxyReceiving(), timeouts: Timeouts = Timeouts(),
+    congestion: String? = nil, backlog: Int = 4096
   ) {
     self.name = name
     self.binds = binds
     self.type = type
     self.backend = backend
+    self.proxyProtocol = proxyProtocol
     self.timeouts = timeouts
     self.congestion = congestion
     self.backlog = backlog
@@ -192,6 +207,52 @@ package enum ListenerType: Hashable, Sendable {
   case serverFirst
 }
 
+/// Which PROXY headers a listener takes, and from whom.
+package struct ProxyReceiving: Hashable, Sendable {
+  /// Everyone else is forbidden to send one. Each network is here once; the longest prefix wins.
+  package var sources: [TrustedSource]
+  /// Whether the file says `off`, so that not even the global networks are among `sources`.
+  package var isOff: Bool
+  /// The longest version 2 header taken, in bytes.
+  package var headerLimit: Int
+  /// Whether version 1's UNKNOWN is served, with the real addresses.
+  package var acceptsUnknown: Bool
+
+  package init(
+    sources: [TrustedSource] = [], isOff: Bool = false,
+    headerLimit: Int = ProxyV2.defaultReceiveLimit, acceptsUnknown: Bool = true
+  ) {
+    self.sources = sources
+    self.isOff = isOff
+    self.headerLimit = headerLimit
+    self.acceptsUnknown = acceptsUnknown
+  }
+
+  package var trust: TrustTable { TrustTable(sources.map { ($0.network, $0.rule) }) }
+}
+
+/// A network, what those in it do about a PROXY header, and where the file says so.
+package struct TrustedSource: Hashable, Sendable {
+  package enum Origin: Hashable, Sendable {
+    /// The top level, for a listener that names no networks itself.
+    case global
+    /// The listener itself.
+    case own
+    /// The top level, beside the listener's own.
+    case inherited
+  }
+
+  package var network: Network
+  package var rule: HeaderRule
+  package var origin: Origin
+
+  package init(network: Network, rule: HeaderRule, origin: Origin) {
+    self.network = network
+    self.rule = rule
+    self.origin = origin
+  }
+}
+
 /// A named group of upstream servers.
 package struct Backend: Hashable, Sendable {
   /// 1 ... 64 of `A-Z a-z 0-9 . _ -`; unique among backends.
@@ -199,6 +260,10 @@ package struct Backend: Hashable, Sendable {
   /// At least one, in the order of the file.
   package var servers: [Server]
   package var sendProxy: SendProxy
+  /// What version 2 headers carry beyond the addresses.
+  package var tlvs: TLVPlan
+  /// Whether a client's first bytes may be a PROXY header of its own, when `sendProxy` is none.
+  package var passesClientHeader: Bool
   package var balance: Balance
   /// Further tries after the first, each at the next server: 0 ... 100.
   package var retries: Int
@@ -210,14 +275,16 @@ package struct Backend: Hashable, Sendable {
   package var congestion: String?
 
   package init(
-    name: String, servers: [Server], sendProxy: SendProxy = .none,
-    balance: Balance = .roundRobin, retries: Int = 2,
+    name: String, servers: [Server], sendProxy: SendProxy = .none, tlvs: TLVPlan = TLVPlan(),
+    passesClientHeader: Bool = false, balance: Balance = .roundRobin, retries: Int = 2,
     timeouts: TimeoutOverrides = TimeoutOverrides(), source: SocketAddress? = nil,
     splice: SpliceChoice = .auto, congestion: String? = nil
   ) {
     self.name = name
     self.servers = servers
     self.sendProxy = sendProxy
+    self.tlvs = tlvs
+    self.passesClientHeader = passesClientHeader
     self.balance = balance
     self.retries = retries
     self.timeouts = timeouts

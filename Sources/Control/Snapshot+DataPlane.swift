@@ -19,14 +19,21 @@ extension Snapshot {
           name: backend.name, servers: first..<servers.count, retries: backend.retries,
           header: ProxyHeaderVersion(backend.sendProxy),
           splice: SpliceEngine(backend.splice, hasRing: hasRing), source: backend.source,
-          congestion: backend.congestion ?? ""))
+          congestion: backend.congestion ?? "", tlvs: backend.tlvs,
+          passesClientHeader: backend.passesClientHeader))
     }
+    // Most listeners have the same networks, and a table of thousands is worth sharing.
+    var tables: [[TrustedSource]: TrustTable] = [:]
     let listeners = listeners.map { listener in
       let timeouts = timeouts(of: listener)
+      let receiving = listener.proxyProtocol
+      let trust = tables[receiving.sources] ?? receiving.trust
+      tables[receiving.sources] = trust
       return ListenerEntry(
         name: listener.name, backend: listener.backend, connectMs: timeouts.connectMs,
         idleMs: timeouts.idleMs, halfClosedMs: timeouts.halfClosedMs,
-        maxAgeMs: timeouts.maxAgeMs)
+        maxAgeMs: timeouts.maxAgeMs, trust: trust, headerMs: timeouts.proxyHeaderMs,
+        headerLimit: receiving.headerLimit, acceptsUnknown: receiving.acceptsUnknown)
     }
     return RouteTable(listeners: listeners, backends: entries, servers: servers)
   }

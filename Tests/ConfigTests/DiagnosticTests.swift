@@ -4,7 +4,14 @@ import Testing
 @Suite struct DiagnosticTests {
   /// The file prints the lines of its fault, at its marks, and nothing else.
   @Test(arguments: Faults.keys + Faults.names + Faults.addresses + Faults.values + Faults.clashes)
-  func names(fault: Case) {
+  func names(fault: Case) { expectItsLines(fault) }
+
+  @Test(
+    arguments: ProxyFaults.networks + ProxyFaults.listeners + ProxyFaults.clashes
+      + ProxyFaults.tlvs + ProxyFaults.relayed + ProxyFaults.headers)
+  func namesOfTheProxyProtocol(fault: Case) { expectItsLines(fault) }
+
+  private func expectItsLines(_ fault: Case) {
     let (snapshot, diagnostics) = Snapshot.parse(fault.text, file: "f.yaml")
     #expect(diagnostics.lines == fault.expected)
     let hasErrors = fault.messages.contains { !$0.hasPrefix("warning: ") }

@@ -6,7 +6,7 @@ enum Faults {
     Case(
       File.top("¦trused: 1"),
       #"unknown key "trused"; the top level takes workers, events, log, limits, timeouts, "#
-        + "listeners, backends"),
+        + "trusted-networks, listeners, backends"),
     Case(File.top("¦time-outs: {}"), #"unknown key "time-outs", did you mean "timeouts"?"#),
     Case(
       File.top("limits: { ¦Max_Connections: 5 }"),

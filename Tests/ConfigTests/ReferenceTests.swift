@@ -38,8 +38,12 @@ import Testing
           switch path {
           case "": "\(pair)\n\(head)\(middle) } }"
           case "listeners.NAME": "\(head), \(pair)\(middle) } }"
+          case "listeners.NAME.proxy-protocol":
+            "\(head), proxy-protocol: { \(pair) }\(middle) } }"
           case "listeners.NAME.timeouts": "\(head), timeouts: { \(pair) }\(middle) } }"
           case "backends.NAME": "\(head)\(middle), \(pair) } }"
+          case "backends.NAME.proxy-header":
+            "\(head)\(middle), send-proxy: v2, proxy-header: { \(pair) } } }"
           case "backends.NAME.timeouts": "\(head)\(middle), timeouts: { \(pair) } } }"
           default: "\(path): { \(pair) }\n\(head)\(middle) } }"
           }
@@ -50,6 +54,8 @@ import Testing
           #expect(made.timeouts(of: made.listeners[0]) == bare.listeners[0].timeouts, "\(pair)")
           snapshot?.backends[0].timeouts = TimeoutOverrides()
         }
+        // It is for this header only, which is no default.
+        if path == "backends.NAME.proxy-header" { snapshot?.backends[0].sendProxy = .none }
         #expect(snapshot == bare, "\(path) \(pair)")
       }
     }
@@ -69,7 +75,7 @@ import Testing
         current? += line + "\n"
       }
     }
-    #expect(examples.count == 4)
+    #expect(examples.count == 7)
     for example in examples { #expect(parse(example).diagnostics.lines == [], "\(example)") }
     // The last one is there to show every key.
     let words = Set(examples.last?.split { " \n:{".contains($0) }.map(String.init) ?? [])

@@ -1,4 +1,5 @@
 import Config
+import Routing
 import Testing
 import Wire
 
@@ -15,30 +16,51 @@ import Wire
       max-connections: 5000
     timeouts:
       preface: 500ms
+      proxy-header: 4s
       connect: 3s
       idle: 1h
       half-closed: 1m
       max-age: 7d
       drain: 0s
+    trusted-networks: [10.0.0.0/8, 192.0.2.10, "2001:db8::/32"]
     listeners:
       smtp:
         bind: [":25", "[fe80::1%2]:26", "unix:/run/sluice/smtp.sock", "unix:@smtp"]
         type: server-first
         backend: postfix
-        timeouts: { preface: off, connect: 2s, idle: "off", half-closed: 3s, max-age: 4s }
+        trusted-networks: [unix, 192.0.2.10, "::ffff:198.51.100.0/120"]
+        inherit: true
+        timeouts: { preface: off, connect: 2s, idle: "off", half-closed: 3s, max-age: 4s,
+          proxy-header: 5s }
         congestion: bbr
         backlog: 128
       imap:
         bind: "[::ffff:192.0.2.1]:143"
         type: tcp
         backend: dovecot
+        proxy-protocol:
+          sources:
+            - { networks: 203.0.113.0/24, header: require }
+            - networks: [203.0.113.128/25, "2001:db8:1::/48"]
+              header: forbid
+          inherit: false
+          max-header: 64KiB
+          unknown: reject
     backends:
-      dovecot: { servers: "unix:/run/dovecot/imap.sock" }
+      dovecot: { servers: "unix:/run/dovecot/imap.sock", pass-client-proxy-header: false }
       postfix:
         servers:
           - 127.0.0.1:10025
           - "192.0.2.10:25"
         send-proxy: v2
+        proxy-tlvs:
+          - unique-id
+          - crc32c
+          - netns: blue
+          - { type: 0xE5, value: "$$5 ${listener}/${client.address} é" }
+          - { value: "", type: 224 }
+        relay-tlvs: [0xea, unique-id, 0xE1]
+        proxy-header: { limit: 1KiB, align: 8 }
         balance: round-robin
         retries: 0
         timeouts: { connect: 1s, idle: 40m, half-closed: off, max-age: 9h }
@@ -47,6 +69,37 @@ import Wire
         congestion: cubic
 
     """
+
+  static let smtpReceives = ProxyReceiving(sources: [
+    source(.unix, .require, .own),
+    source(.ipv4(0xc000_020a, prefix: 32), .require, .own),
+    source(.ipv4(0xc633_6400, prefix: 24), .require, .own),
+    source(.ipv4(0x0a00_0000, prefix: 8), .require, .inherited),
+    source(.ipv6(high: 0x2001_0db8 << 32, low: 0, prefix: 32), .require, .inherited),
+  ])
+  static let imapReceives = ProxyReceiving(
+    sources: [
+      source(.ipv4(0xcb00_7100, prefix: 24), .require, .own),
+      source(.ipv4(0xcb00_7180, prefix: 25), .forbid, .own),
+      source(.ipv6(high: 0x2001_0db8_0001_0000, low: 0, prefix: 48), .forbid, .own),
+    ], headerLimit: 65_536, acceptsUnknown: false)
+  static let postfixTLVs = TLVPlan(
+    uniqueID: true, checksum: true, networkNamespace: "blue",
+    custom: [
+      CustomTLV(
+        type: 0xe5,
+        value: [
+          .text(Array("$5 ".utf8)), .listener, .text([0x2f]), .clientAddress,
+          .text(Array(" é".utf8)),
+        ]),
+      CustomTLV(type: 0xe0, value: []),
+    ], relay: [0xea, 0x05, 0xe1], alignment: 8, limit: 1024)
+
+  private static func source(
+    _ network: Network, _ rule: HeaderRule, _ origin: TrustedSource.Origin
+  ) -> TrustedSource {
+    TrustedSource(network: network, rule: rule, origin: origin)
+  }
 
   @Test func everyKey() throws {
     let (snapshot, diagnostics) = parse(SnapshotTests.full)
@@ -59,14 +112,17 @@ import Wire
         .unix(path: "/run/sluice/smtp.sock"), .unix(path: "\0smtp"),
       ],
       type: .serverFirst, backend: 1,
+      proxyProtocol: SnapshotTests.smtpReceives,
       timeouts: Timeouts(
-        prefaceMs: 0, connectMs: 2_000, idleMs: 0, halfClosedMs: 3_000, maxAgeMs: 4_000),
+        prefaceMs: 0, proxyHeaderMs: 5_000, connectMs: 2_000, idleMs: 0, halfClosedMs: 3_000,
+        maxAgeMs: 4_000),
       congestion: "bbr", backlog: 128)
     let imap = Listener(
       name: "imap", binds: [.ipv4(0xc000_0201, port: 143)], type: .tcp, backend: 0,
+      proxyProtocol: SnapshotTests.imapReceives,
       timeouts: Timeouts(
-        prefaceMs: 500, connectMs: 3_000, idleMs: 3_600_000, halfClosedMs: 60_000,
-        maxAgeMs: 604_800_000),
+        prefaceMs: 500, proxyHeaderMs: 4_000, connectMs: 3_000, idleMs: 3_600_000,
+        halfClosedMs: 60_000, maxAgeMs: 604_800_000),
       congestion: nil, backlog: 4096)
     let dovecot = Backend(
       name: "dovecot",
@@ -79,7 +135,9 @@ import Wire
         Server(name: "127.0.0.1:10025", address: .ipv4(0x7f00_0001, port: 10025)),
         Server(name: "192.0.2.10:25", address: .ipv4(0xc000_020a, port: 25)),
       ],
-      sendProxy: .v2, balance: .roundRobin, retries: 0,
+      sendProxy: .v2,
+      tlvs: SnapshotTests.postfixTLVs,
+      balance: .roundRobin, retries: 0,
       timeouts: TimeoutOverrides(
         connectMs: 1_000, idleMs: 2_400_000, halfClosedMs: 0, maxAgeMs: 32_400_000),
       source: .ipv4(0xc000_0205, port: 0), splice: .inline, congestion: "cubic")
@@ -95,7 +153,8 @@ import Wire
     #expect(
       made.timeouts(of: made.listeners[0])
         == Timeouts(
-          prefaceMs: 0, connectMs: 1_000, idleMs: 2_400_000, halfClosedMs: 0, maxAgeMs: 32_400_000))
+          prefaceMs: 0, proxyHeaderMs: 5_000, connectMs: 1_000, idleMs: 2_400_000, halfClosedMs: 0,
+          maxAgeMs: 32_400_000))
     #expect(made.timeouts(of: made.listeners[1]) == imap.timeouts)
   }
 
@@ -119,13 +178,20 @@ import Wire
     #expect(listener.type == .tcp)
     #expect(listener.backlog == 4096)
     #expect(listener.congestion == nil)
+    #expect(listener.proxyProtocol == ProxyReceiving())
+    #expect(listener.proxyProtocol.headerLimit == 4096)
+    #expect(listener.proxyProtocol.acceptsUnknown)
     #expect(listener.timeouts.prefaceMs == 10_000)
+    #expect(listener.timeouts.proxyHeaderMs == 3_000)
     #expect(listener.timeouts.connectMs == 5_000)
     #expect(listener.timeouts.idleMs == 2_100_000)
     #expect(listener.timeouts.halfClosedMs == 120_000)
     #expect(listener.timeouts.maxAgeMs == 0)
     let backend = made.backends[0]
     #expect(backend.sendProxy == .none)
+    #expect(backend.tlvs.isEmpty)
+    #expect(backend.tlvs.limit == 536)
+    #expect(!backend.passesClientHeader)
     #expect(backend.balance == .roundRobin)
     #expect(backend.retries == 2)
     #expect(backend.splice == .auto)
@@ -163,9 +229,19 @@ import Wire
           type           server-first
           backlog        128
           congestion     bbr
+          proxy-protocol within 5s, at most 4096 bytes, UNKNOWN accepted
+            10.0.0.0/8       require (inherited)
+            198.51.100.0/24  require (own)
+            192.0.2.10/32    require (own)
+            2001:db8::/32    require (inherited)
+            unix             require (own)
+            everyone else    forbid
           backend        postfix (round-robin, 0 retries)
             servers      127.0.0.1:10025, 192.0.2.10:25
-            send-proxy   v2
+            send-proxy   v2, at most 1024 bytes, in multiples of 8
+              tlvs       unique-id, crc32c, netns blue, \
+        0xE5 "$$5 ${listener}/${client.address} é", 0xE0 ""
+              relayed    aws, unique-id, 0xE1
             splice       inline
             source       192.0.2.5
             congestion   cubic
@@ -179,9 +255,14 @@ import Wire
           bind           192.0.2.1:143
           type           tcp
           backlog        4096
+          proxy-protocol within 4s, at most 65536 bytes, UNKNOWN rejected
+            203.0.113.0/24    require (own)
+            203.0.113.128/25  forbid (own)
+            2001:db8:1::/48   forbid (own)
+            everyone else     forbid
           backend        dovecot (round-robin, 2 retries)
             servers      unix:/run/dovecot/imap.sock
-            send-proxy   none
+            send-proxy   none (a client's own header is refused)
             splice       auto
           preface        500ms
           connect        3s
