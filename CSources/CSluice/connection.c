@@ -204,7 +204,9 @@ enum sluice_result sluice_worker_answer(struct sluice_worker *w, struct sluice_i
   INVARIANT(result == sluice_result_done || result == sluice_result_not_dialled);
   if (asked->held) {
     uint32_t held = buffer_length(asked->held);
-    asked->held->start += answer->consumed < held ? answer->consumed : held;
+    uint32_t consumed = answer->consumed < held ? answer->consumed : held;
+    asked->held->start += consumed;
+    asked->bytes -= consumed;  // they go nowhere
     if (buffer_length(asked->held) == 0) buffer_give(w, &asked->held);
   }
   half_answer(c, 0, &answer->up);

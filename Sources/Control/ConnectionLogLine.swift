@@ -28,7 +28,38 @@ package enum ConnectionLogLine {
     line.append(jsonString: record.end.rawValue)
     line.append(text: ",\"reason\":")
     line.append(jsonString: record.reason)
+    if let introduction = record.introduction { append(introduction, to: &line) }
     line.append(text: "}\n")
+  }
+
+  /// Only lines of connections that have something to tell have these fields.
+  private static func append(
+    _ introduction: ConnectionRecord.Introduction, to line: inout [UInt8]
+  ) {
+    if let peer = introduction.peer {
+      line.append(text: ",\"peer\":")
+      line.append(jsonString: peer)
+    }
+    line.append(text: ",\"header\":")
+    line.append(jsonString: introduction.header)
+    if !introduction.types.isEmpty {
+      line.append(text: ",\"tlvs\":\"")
+      line.append(hexadecimal: introduction.types)
+      line.append(UInt8(ascii: "\""))
+    }
+    if !introduction.uniqueID.isEmpty {
+      line.append(text: ",\"peer_id\":")
+      line.append(jsonString: String(decoding: introduction.uniqueID, as: UTF8.self))
+    }
+    if introduction.tlvsDropped > 0 {
+      line.append(text: ",\"tlvs_dropped\":")
+      line.append(decimal: UInt64(introduction.tlvsDropped))
+    }
+    if !introduction.firstBytes.isEmpty {
+      line.append(text: ",\"first_bytes\":\"")
+      line.append(hexadecimal: introduction.firstBytes)
+      line.append(UInt8(ascii: "\""))
+    }
   }
 
   private static func appendCounts(of record: ConnectionRecord, to line: inout [UInt8]) {
@@ -106,6 +137,13 @@ extension [UInt8] {
     append(text: "u00")
     append(hexadecimalDigit: byte >> 4)
     append(hexadecimalDigit: byte & 15)
+  }
+
+  mutating func append(hexadecimal bytes: [UInt8]) {
+    for byte in bytes {
+      append(hexadecimalDigit: byte >> 4)
+      append(hexadecimalDigit: byte & 15)
+    }
   }
 
   private mutating func append(hexadecimalDigit digit: UInt8) {

@@ -18,7 +18,7 @@ struct ConnectionMemory {
   private var localLow: UInt64 = 0
   private var clientPort: UInt16 = 0
   private var localPort: UInt16 = 0
-  /// The client's in the low half, the local one's in the high half.
+  /// Two bits each, from the low end: the client's family, the local one's, and the phase.
   private var families: UInt8 = 0
   /// Dials begun; stops at 255, far beyond any number of retries.
   private var dials: UInt8 = 0
@@ -29,6 +29,21 @@ struct ConnectionMemory {
   private var entryPlusOne: UInt32 = 0
 
   private enum Family: UInt8 { case none = 0, ipv4, ipv6, unix }
+
+  /// What the client's held bytes are looked at for.
+  enum Phase: UInt8 {
+    case none = 0
+    /// A header that must come.
+    case requiredHeader
+    case optionalHeader
+    /// A header that must not be there.
+    case forgery
+  }
+
+  var phase: Phase {
+    get { Phase(rawValue: families >> 4 & 3) ?? .none }
+    set { families = families & 0b1100_1111 | newValue.rawValue << 4 }
+  }
 
   var id: UniqueID {
     get { UniqueID(high: idHigh, low: idLow) }
@@ -56,20 +71,20 @@ struct ConnectionMemory {
 
   /// Scopes of link-local addresses are not kept.
   var client: SocketAddress? {
-    get { address(Family(rawValue: families & 15), clientHigh, clientLow, clientPort) }
+    get { address(Family(rawValue: families & 3), clientHigh, clientLow, clientPort) }
     set {
       let family: Family
       (family, clientHigh, clientLow, clientPort) = parts(newValue)
-      families = families & 0xf0 | family.rawValue
+      families = families & 0b1111_1100 | family.rawValue
     }
   }
 
   var local: SocketAddress? {
-    get { address(Family(rawValue: families >> 4), localHigh, localLow, localPort) }
+    get { address(Family(rawValue: families >> 2 & 3), localHigh, localLow, localPort) }
     set {
       let family: Family
       (family, localHigh, localLow, localPort) = parts(newValue)
-      families = families & 0x0f | family.rawValue << 4
+      families = families & 0b1111_0011 | family.rawValue << 2
     }
   }
 

@@ -33,6 +33,8 @@ package struct ConnectionRecord: Sendable, Equatable {
   package var halfClosedUs: UInt64 = 0
   /// Who ended it first, and how.
   package var end: ConnectionEnd
+  /// What the client's side said of itself with a PROXY header; nil for nearly all connections.
+  package var introduction: Introduction?
   /// Why we turned it away, `dial.refused` for one; nil when we did not.
   package var reason: String?
 
@@ -46,6 +48,36 @@ package struct ConnectionRecord: Sendable, Equatable {
     self.client = client
     self.local = local
     self.end = end
+  }
+}
+
+extension ConnectionRecord {
+  /// An inbound PROXY header, or why there was none where one had to be.
+  package struct Introduction: Sendable, Equatable {
+    /// The address that really connected; the record's `client` is the one it spoke for.
+    package var peer: SocketAddress?
+    /// `v1`, `v1-unknown`, `v2`, `v2-local`, `v2-unspec`; nil without a valid header.
+    package var header: String?
+    /// The types of its TLVs, in order, up to 32.
+    package var types: [UInt8]
+    /// The UNIQUE_ID it brought; bytes from outside.
+    package var uniqueID: [UInt8]
+    /// TLVs that did not fit into the header for the backend.
+    package var tlvsDropped: Int
+    /// What came first instead of a valid header, up to 16 bytes.
+    package var firstBytes: [UInt8]
+
+    package init(
+      peer: SocketAddress?, header: String?, types: [UInt8] = [], uniqueID: [UInt8] = [],
+      tlvsDropped: Int = 0, firstBytes: [UInt8] = []
+    ) {
+      self.peer = peer
+      self.header = header
+      self.types = types
+      self.uniqueID = uniqueID
+      self.tlvsDropped = tlvsDropped
+      self.firstBytes = firstBytes
+    }
   }
 }
 

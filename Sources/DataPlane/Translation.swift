@@ -15,6 +15,41 @@ extension sluice_splice {
   }
 }
 
+extension Ending {
+  init(_ final: sluice_final) {
+    switch final {
+    case .no: self = .no
+    case .half_closed: self = .halfClosed
+    case .timed_out: self = .timedOut
+    case .full: self = .full
+    }
+  }
+}
+
+extension sluice_event {
+  /// All bytes held of the side that is asked about.
+  var heldBytes: Span<UInt8> {
+    @_lifetime(borrow self) get {
+      guard let start = unsafe bytes else { return Span() }
+      let span = unsafe Span(_unsafeStart: start, count: Int(length))
+      return unsafe _overrideLifetime(span, borrowing: self)
+    }
+  }
+}
+
+extension ListenerEntry {
+  /// How much of a client's first bytes is held for a header of either version.
+  var holdLimit: Int { max(headerLimit, ProxyV1.maximumLength) }
+}
+
+extension ConnectionRecord.Introduction {
+  init(_ notes: HeaderNotes) {
+    self.init(
+      peer: notes.peer, header: notes.header, types: notes.types, uniqueID: notes.uniqueID,
+      tlvsDropped: notes.dropped, firstBytes: notes.firstBytes)
+  }
+}
+
 extension DialError {
   /// From an errno of connect(2), socket(2) or bind(2).
   init(_ number: Int32) {
@@ -79,7 +114,7 @@ extension ConnectionRecord {
     _ summary: sluice_summary, _ memory: ConnectionMemory, _ table: RouteTable, listener: Int,
     endedWallMs: UInt64
   ) {
-    let reason = RejectReason(rawValue: summary.reason)
+    let reason = RejectReason(number: summary.reason)
     self.init(
       endedWallMs: endedWallMs, id: memory.id,
       listener: table.listeners.indices.contains(listener) ? table.listeners[listener].name : "",

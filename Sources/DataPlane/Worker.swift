@@ -38,15 +38,39 @@ internal import Wire
     unsafe sluice_worker_answer(raw, id, &answer)
   }
 
-  /// Relays both halves to the end by `route`.
-  func relay(_ id: sluice_id, by route: inout sluice_route) -> sluice_result {
+  /// Relays both halves to the end by `route`, after `consumed` of the client's held bytes.
+  ///
+  /// - Parameter holding: instead of relaying them, hold the client's next bytes up to so many and
+  ///   ask; the upstream's flow meanwhile.
+  func relay(
+    _ id: sluice_id, by route: inout sluice_route, consuming consumed: Int, holding: Int?
+  ) -> sluice_result {
     unsafe withUnsafePointer(to: &route) { pointer in
       var answer = sluice_answer()
-      answer.up.mode = .relay
+      answer.up.mode = holding == nil ? .relay : .hold
+      answer.up.limit = UInt64(holding ?? 0)
       answer.down.mode = .relay
+      answer.consumed = UInt32(consumed)
       unsafe answer.route = unsafe pointer
       return unsafe sluice_worker_answer(raw, id, &answer)
     }
+  }
+
+  /// Holds the client's bytes, up to `limit`, and asks at each arrival. `withinMs` sets the
+  /// deadline; nil leaves it as it is.
+  func hold(_ id: sluice_id, limit: Int, withinMs: UInt32?) {
+    var answer = sluice_answer()
+    answer.up.mode = .hold
+    answer.up.limit = UInt64(limit)
+    answer.hold_ms = withinMs ?? 0
+    _ = unsafe sluice_worker_answer(raw, id, &answer)
+  }
+
+  /// Relays what the client sends from now on, and what of it is held.
+  func relayUp(_ id: sluice_id) {
+    var answer = sluice_answer()
+    answer.up.mode = .relay
+    _ = unsafe sluice_worker_answer(raw, id, &answer)
   }
 
   func reject(_ id: sluice_id, reason: UInt32) {

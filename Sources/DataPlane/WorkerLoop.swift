@@ -18,6 +18,8 @@ struct WorkerLoop: ~Copyable {
   private var generations: Generations
   private var sockets: [ListeningSocket]
   private var header: HeaderBuffer
+  /// By slot, of connections that came with a PROXY header or were turned away for one.
+  private var notes: [UInt32: HeaderNotes] = [:]
   /// By listener: where Unix listeners stand, since a connection's memory has no room for paths.
   private let paths: [Int: SocketAddress]
   private let index: Int
@@ -97,9 +99,39 @@ struct WorkerLoop: ~Copyable {
 
   private mutating func take(_ event: sluice_event) {
     switch event.kind {
-    case .ask: accepted(event)
+    case .ask: asked(event)
     case .redial: dialFailed(event)
     case .closed: closed(event)
+    }
+  }
+
+  private mutating func asked(_ event: sluice_event) {
+    guard var memory = worker.memory(event.id), memory.phase != .none else {
+      return accepted(event)
+    }
+    guard let table = generations.table(memory.generation) else { return }
+    let ending = Ending(event.final)
+    let bytes = event.heldBytes
+    if memory.phase == .forgery {
+      switch ForgeryVerdict(bytes, ending) {
+      case .needMore: worker.hold(event.id, limit: Signature.length, withinMs: nil)
+      case .clean: worker.relayUp(event.id)
+      case .forged: refuse(event, memory, .headerUntrusted)
+      }
+      return
+    }
+    let listener = table.listeners[Int(event.listener)]
+    let intake = HeaderIntake(limit: listener.headerLimit, acceptsUnknown: listener.acceptsUnknown)
+    switch intake.decide(bytes, ending, required: memory.phase == .requiredHeader) {
+    case .needMore:
+      worker.hold(event.id, limit: listener.holdLimit, withinMs: nil)
+    case .noHeader:
+      memory.phase = .none
+      follow(router.decide(.accepted(listener: Int(event.listener))), event, &memory, table)
+    case .header(let found, let consumed):
+      introduced(event, &memory, found, consumed, table)
+    case .reject(let reason, _):
+      refuse(event, memory, reason)
     }
   }
 
@@ -107,27 +139,72 @@ struct WorkerLoop: ~Copyable {
     var memory = ConnectionMemory()
     memory.id = ids.next(wallMs: wallMs)
     memory.generation = generations.enter()
-    let answer = router.decide(.accepted(listener: Int(event.listener)))
-    if needsAddresses(answer) {
-      guard let endpoints = worker.endpoints(event.id) else {
-        return follow(.reject(.clientGone), event, &memory, router.table)
-      }
-      memory.client = endpoints.client
-      memory.local = endpoints.local
+    let listener = router.table.listeners[Int(event.listener)]
+    guard needsAddresses(listener) else {
+      return follow(
+        router.decide(.accepted(listener: Int(event.listener))), event, &memory, router.table)
     }
-    follow(answer, event, &memory, router.table)
+    guard let endpoints = worker.endpoints(event.id) else {
+      return follow(.reject(.clientGone), event, &memory, router.table)
+    }
+    memory.client = endpoints.client
+    memory.local = endpoints.local
+    switch listener.trust.rule(for: endpoints.client) {
+    case .forbid:
+      follow(
+        router.decide(.accepted(listener: Int(event.listener))), event, &memory, router.table)
+    case .require: awaitHeader(event, &memory, .requiredHeader, listener)
+    case .accept: awaitHeader(event, &memory, .optionalHeader, listener)
+    }
   }
 
-  /// Two system calls per connection, which a relay without log and header does not need.
-  private func needsAddresses(_ answer: Answer) -> Bool {
-    guard sink == nil, case .route(let backend, _) = answer else { return true }
-    return router.table.backends[backend].header != .none
+  private func awaitHeader(
+    _ event: sluice_event, _ memory: inout ConnectionMemory, _ phase: ConnectionMemory.Phase,
+    _ listener: ListenerEntry
+  ) {
+    memory.phase = phase
+    worker.remember(memory, of: event.id)
+    worker.hold(event.id, limit: listener.holdLimit, withinMs: listener.headerMs)
+  }
+
+  /// Two system calls per connection, which a relay without log, header and trust does not need.
+  private func needsAddresses(_ listener: ListenerEntry) -> Bool {
+    sink != nil || !listener.trust.entries.isEmpty
+      || router.table.backends[listener.backend].header != .none
+  }
+
+  /// A header is in: from here on its client is the client. LOCAL, UNKNOWN and the like leave the
+  /// real addresses standing.
+  private mutating func introduced(
+    _ event: sluice_event, _ memory: inout ConnectionMemory, _ found: ProxyHeader,
+    _ consumed: Int, _ table: RouteTable
+  ) {
+    var kept = HeaderNotes(found, in: event.heldBytes, peer: memory.client)
+    if let addresses = found.streamAddresses {
+      memory.client = addresses.source.unmapped()
+      memory.local = addresses.destination.unmapped()
+    }
+    let answer = router.decide(.accepted(listener: Int(event.listener)))
+    if memory.phase == .requiredHeader, case .route(let backend, _) = answer {
+      kept.keep(found, in: event.heldBytes, for: table.backends[backend].tlvs)
+    }
+    notes[event.id.slot] = kept
+    memory.phase = .none
+    follow(answer, event, &memory, table, consuming: consumed, isIntroduced: true)
+  }
+
+  /// Turns a connection away for the bytes it sent, which the log will show.
+  private mutating func refuse(
+    _ event: sluice_event, _ memory: ConnectionMemory, _ reason: RejectReason
+  ) {
+    notes[event.id.slot] = HeaderNotes(refused: event.heldBytes, peer: memory.client)
+    worker.reject(event.id, reason: reason.number)
   }
 
   private mutating func dialFailed(_ event: sluice_event) {
     guard var memory = worker.memory(event.id), let server = memory.server,
       let table = generations.table(memory.generation)
-    else { return worker.reject(event.id, reason: RejectReason.noRoute.rawValue) }
+    else { return worker.reject(event.id, reason: RejectReason.noRoute.number) }
     let failure = DialFailure(
       backend: table.backend(ofServer: server), server: server, tries: memory.tries,
       error: DialError(event.error))
@@ -136,7 +213,7 @@ struct WorkerLoop: ~Copyable {
 
   private mutating func follow(
     _ answer: Answer, _ event: sluice_event, _ memory: inout ConnectionMemory,
-    _ table: RouteTable
+    _ table: RouteTable, consuming consumed: Int = 0, isIntroduced: Bool = false
   ) {
     var reason: RejectReason?
     giveBack(&memory)
@@ -145,15 +222,19 @@ struct WorkerLoop: ~Copyable {
       memory.server = server
       memory.entry = countIn(generations.identity(memory.generation, server))
       memory.tries += 1
+      let entry = table.backends[backend]
+      // Without a header of ours the server would believe one that the client made up.
+      let isOpen = entry.header == .none && !entry.passesClientHeader && !isIntroduced
+      if isOpen, notes[event.id.slot]?.header == nil { memory.phase = .forgery }
       worker.remember(memory, of: event.id)
       reason = route(
-        event, memory, table.listeners[Int(event.listener)], table.backends[backend],
-        table.servers[server])
+        event, memory, table.listeners[Int(event.listener)], entry, table.servers[server],
+        consuming: consumed)
     case .reject(let why):
       worker.remember(memory, of: event.id)
       reason = why
     }
-    if let reason { worker.reject(event.id, reason: reason.rawValue) }
+    if let reason { worker.reject(event.id, reason: reason.number) }
   }
 
   /// One more in flight. Without a place in the table it goes uncounted.
@@ -169,12 +250,19 @@ struct WorkerLoop: ~Copyable {
   }
 
   /// - Returns: why it could not even be tried.
-  private func route(
+  private mutating func route(
     _ event: sluice_event, _ memory: ConnectionMemory, _ listener: ListenerEntry,
-    _ entry: BackendEntry, _ server: ServerEntry
+    _ entry: BackendEntry, _ server: ServerEntry, consuming consumed: Int
   ) -> RejectReason? {
-    let length = header.encode(entry.header, memory.client, memory.local)
-    guard let length else { return .proxyNoAddress }
+    let slot = event.id.slot
+    let written = header.encode(
+      entry.header, entry.tlvs, client: memory.client, local: memory.local,
+      HeaderBuffer.Facts(
+        id: memory.id, listener: listener.name, backend: entry.name, server: server.name,
+        relayed: notes[slot]?.relayed ?? []))
+    guard let (length, dropped) = written else { return .proxyNoAddress }
+    if dropped > 0 { notes[slot, default: HeaderNotes()].dropped = dropped }
+    let holding = memory.phase == .forgery ? Signature.length : nil
     let result = server.address.withEndpoint { address in
       entry.congestion.withBytes { congestion in
         var route = sluice_route()
@@ -186,10 +274,12 @@ struct WorkerLoop: ~Copyable {
         route.half_closed_ms = listener.halfClosedMs
         route.max_age_ms = listener.maxAgeMs
         route.splice = sluice_splice(entry.splice)
-        guard let source = entry.source else { return worker.relay(event.id, by: &route) }
+        guard let source = entry.source else {
+          return worker.relay(event.id, by: &route, consuming: consumed, holding: holding)
+        }
         return source.withEndpoint { source in
           route.source = source
-          return worker.relay(event.id, by: &route)
+          return worker.relay(event.id, by: &route, consuming: consumed, holding: holding)
         }
       }
     }
@@ -212,8 +302,10 @@ struct WorkerLoop: ~Copyable {
       var record = ConnectionRecord(
         summary, memory, table, listener: Int(event.listener), endedWallMs: wallMs)
       if case .unix = record.local { record.local = paths[Int(event.listener)] ?? record.local }
+      if let kept = notes[event.id.slot] { record.introduction = .init(kept) }
       sink.add(record)
     }
+    if !notes.isEmpty { notes[event.id.slot] = nil }
     generations.leave(memory.generation)
   }
 

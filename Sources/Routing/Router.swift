@@ -104,32 +104,3 @@ package enum Answer: Sendable, Equatable {
   case route(backend: Int, server: Int)
   case reject(RejectReason)
 }
-
-/// Why a connection was turned away. `code` is the same word in the log, metrics and docs; the
-/// raw value is what the data plane carries.
-package enum RejectReason: UInt32, Sendable, CaseIterable {
-  case noRoute = 1
-  case dialRefused
-  case dialTimeout
-  case dialUnreachable
-  case dialNoLocalAddress
-  case dialFailed
-  case noBuffers
-  case proxyNoAddress
-  /// It had left before it could be asked for its address.
-  case clientGone
-
-  package var code: String {
-    switch self {
-    case .noRoute: "route.no-match"
-    case .dialRefused: "dial.refused"
-    case .dialTimeout: "dial.timeout"
-    case .dialUnreachable: "dial.unreachable"
-    case .dialNoLocalAddress: "dial.no-local-address"
-    case .dialFailed: "dial.failed"
-    case .noBuffers: "limit.buffers"
-    case .proxyNoAddress: "proxy.no-address"
-    case .clientGone: "client.gone"
-    }
-  }
-}

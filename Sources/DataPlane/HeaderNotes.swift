@@ -1,0 +1,66 @@
+internal import Routing
+internal import Wire
+
+/// What is kept of a connection's inbound PROXY header, until it is closed. Connections without
+/// one, nearly all, have none of this.
+struct HeaderNotes {
+  /// The address that really connected.
+  var peer: SocketAddress?
+  /// `v1`, `v2`, `v2-local` and the like; nil when there was none.
+  var header: String?
+  /// The types of its TLVs, in order; at most `typesKept`.
+  var types: [UInt8] = []
+  /// TLVs to pass on, as they were received.
+  var relayed: [UInt8] = []
+  /// The UNIQUE_ID it brought.
+  var uniqueID: [UInt8] = []
+  /// The first bytes of a connection that was turned away for them.
+  var firstBytes: [UInt8] = []
+  /// How many TLVs did not fit into the header for the backend.
+  var dropped = 0
+
+  /// A header may have 1,360 empty TLVs in 4 KiB; a log line needs no more than these.
+  static let typesKept = 32
+  /// Of bytes that were no header; enough to see what spoke.
+  static let firstBytesKept = 16
+
+  init() {}
+
+  init(_ header: ProxyHeader, in bytes: Span<UInt8>, peer: SocketAddress?) {
+    self.peer = peer
+    self.header = HeaderNotes.word(for: header)
+    var walk = ProxyTLVWalk(header.tlvs)
+    while let tlv = try? walk.next(in: bytes) {
+      if types.count < HeaderNotes.typesKept { types.append(tlv.kind.rawValue) }
+      if tlv.kind == .uniqueID { uniqueID = copy(tlv.value, of: bytes) }
+    }
+  }
+
+  init(refused bytes: Span<UInt8>, peer: SocketAddress?) {
+    self.peer = peer
+    firstBytes = copy(0..<min(bytes.count, HeaderNotes.firstBytesKept), of: bytes)
+  }
+
+  /// Copies the TLVs whose types the backend's plan names.
+  mutating func keep(_ header: ProxyHeader, in bytes: Span<UInt8>, for plan: TLVPlan) {
+    guard !plan.relay.isEmpty else { return }
+    var walk = ProxyTLVWalk(header.tlvs)
+    while let tlv = try? walk.next(in: bytes) {
+      guard plan.relay.contains(tlv.kind.rawValue) else { continue }
+      let whole = tlv.value.lowerBound - ProxyTLV.overhead..<tlv.value.upperBound
+      relayed += copy(whole, of: bytes)
+    }
+  }
+
+  private static func word(for header: ProxyHeader) -> String {
+    switch (header.version, header.command) {
+    case (.v1, _): header.streamAddresses == nil ? "v1-unknown" : "v1"
+    case (.v2, .local): "v2-local"
+    case (.v2, .proxy): header.streamAddresses == nil ? "v2-unspec" : "v2"
+    }
+  }
+}
+
+private func copy(_ range: Range<Int>, of bytes: Span<UInt8>) -> [UInt8] {
+  range.map { bytes[$0] }
+}

@@ -1,0 +1,74 @@
+package import Wire
+
+/// Why a connection was turned away. `code` is the same word in the log, metrics and docs;
+/// `number` is what the data plane carries.
+package enum RejectReason: Hashable, Sendable {
+  case noRoute
+  case dialRefused
+  case dialTimeout
+  case dialUnreachable
+  case dialNoLocalAddress
+  case dialFailed
+  case noBuffers
+  /// The client has no address that the backend's header version can tell.
+  case proxyNoAddress
+  /// It had left before it could be asked for its address.
+  case clientGone
+  /// A header that had to come did not come in time.
+  case headerTimeout
+  /// A header from a source that may not send one.
+  case headerUntrusted
+  /// A version 1 UNKNOWN where the listener does not take it.
+  case headerUnknown
+  /// What the header's parser found.
+  case header(Reason.Code)
+
+  private static let plain: [RejectReason] = [
+    .noRoute, .dialRefused, .dialTimeout, .dialUnreachable, .dialNoLocalAddress, .dialFailed,
+    .noBuffers, .proxyNoAddress, .clientGone, .headerTimeout, .headerUntrusted, .headerUnknown,
+  ]
+  /// Parser codes begin here, by their position in `Reason.Code.allCases`.
+  private static let firstParserNumber: UInt32 = 1000
+
+  /// From 1 on; 0 is no reason.
+  package var number: UInt32 {
+    if case .header(let code) = self {
+      let position = Reason.Code.allCases.firstIndex(of: code) ?? 0
+      return RejectReason.firstParserNumber + UInt32(position)
+    }
+    return UInt32((RejectReason.plain.firstIndex(of: self) ?? 0) + 1)
+  }
+
+  package init?(number: UInt32) {
+    if number >= RejectReason.firstParserNumber {
+      let position = Int(number - RejectReason.firstParserNumber)
+      guard Reason.Code.allCases.indices.contains(position) else { return nil }
+      self = .header(Reason.Code.allCases[position])
+    } else {
+      guard number > 0, Int(number) <= RejectReason.plain.count else { return nil }
+      self = RejectReason.plain[Int(number) - 1]
+    }
+  }
+
+  package static var all: [RejectReason] {
+    plain + Reason.Code.allCases.map { .header($0) }
+  }
+
+  package var code: String {
+    switch self {
+    case .noRoute: "route.no-match"
+    case .dialRefused: "dial.refused"
+    case .dialTimeout: "dial.timeout"
+    case .dialUnreachable: "dial.unreachable"
+    case .dialNoLocalAddress: "dial.no-local-address"
+    case .dialFailed: "dial.failed"
+    case .noBuffers: "limit.buffers"
+    case .proxyNoAddress: "proxy.no-address"
+    case .clientGone: "client.gone"
+    case .headerTimeout: "proxy.timeout"
+    case .headerUntrusted: "proxy.untrusted"
+    case .headerUnknown: "proxy.unknown"
+    case .header(let code): code.rawValue
+    }
+  }
+}
