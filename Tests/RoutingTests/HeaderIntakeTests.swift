@@ -107,10 +107,4 @@ private func decide(
     #expect(ForgeryVerdict(Array("PROXY".utf8).span, .halfClosed) == .clean)
     #expect(ForgeryVerdict(Array<UInt8>().span, .halfClosed) == .clean)
   }
-
-  @Test func everyReasonHasItsOwnCodeAndNumber() {
-    #expect(Set(RejectReason.all.map(\.code)).count == RejectReason.all.count)
-    for reason in RejectReason.all { #expect(RejectReason(number: reason.number) == reason) }
-    #expect(RejectReason(number: 0) == nil)
-  }
 }

@@ -134,15 +134,16 @@ import Wire
 
 @Suite struct RejectReasonTests {
   @Test func codesAndNumbersAreUnique() {
-    let all = RejectReason.allCases
+    let all = RejectReason.all
     #expect(Set(all.map(\.code)).count == all.count)
-    #expect(Set(all.map(\.rawValue)).count == all.count)
+    #expect(Set(all.map(\.number)).count == all.count)
+    for reason in all { #expect(RejectReason(number: reason.number) == reason) }
     // 0 is what a connection has that nobody rejected.
-    #expect(!all.map(\.rawValue).contains(0))
+    #expect(RejectReason(number: 0) == nil)
   }
 
   /// Log lines, metric labels and docs share them: lower case, one dot, words with hyphens.
-  @Test(arguments: RejectReason.allCases)
+  @Test(arguments: RejectReason.all)
   func aCodeIsAWordAndAWord(_ reason: RejectReason) {
     let parts = reason.code.split(separator: ".", omittingEmptySubsequences: false)
     #expect(parts.count == 2)
