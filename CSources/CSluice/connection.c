@@ -99,14 +99,11 @@ static void half_reset(struct half *half) {
 void connection_accepted(struct sluice_worker *w, struct listener *listener, int descriptor) {
   struct connection *c = worker_take_slot(w);
   INVARIANT(c);
-  uint32_t generation = c->generation + 1;
-  bool queued = c->queued;
-  memset(c, 0, sizeof *c);
-  c->generation = generation;
-  c->queued = queued;
-  c->listener = listener->tag;
-  c->wheel_slot = 0xffff;
-  c->next = NO_SLOT;
+  *c = (struct connection){.generation = c->generation + 1,
+                           .queued = c->queued,
+                           .listener = listener->tag,
+                           .wheel_slot = 0xffff,
+                           .next = NO_SLOT};
   side_reset(&c->sides[0], descriptor);
   side_reset(&c->sides[1], -1);
   half_reset(&c->halves[0]);
@@ -569,8 +566,9 @@ static void side_close(struct side *side, bool reset) {
 
 static void connection_sum_up(struct sluice_worker *w, struct connection *c) {
   struct sluice_summary *summary = &c->summary;
-  summary->bytes_up = c->halves[0].bytes;
-  summary->bytes_down = c->halves[1].bytes;
+  // What is still held was never let go.
+  summary->bytes_up = c->halves[0].bytes - buffer_length(c->halves[0].held);
+  summary->bytes_down = c->halves[1].bytes - buffer_length(c->halves[1].held);
   summary->spliced_up = c->halves[0].spliced;
   summary->spliced_down = c->halves[1].spliced;
   summary->duration_us = (w->now_ns - summary->accepted_ns) / 1000;
@@ -585,10 +583,10 @@ static void connection_sum_up(struct sluice_worker *w, struct connection *c) {
 // Joined: descriptors are closed, buffers and pipes go back, and the closed event is put.
 void connection_retire(struct sluice_worker *w, struct connection *c) {
   if (c->state == STATE_CLOSING) {
+    connection_sum_up(w, c);
     connection_tidy_buffers(w, c);
     side_close(&c->sides[0], c->linger);
     side_close(&c->sides[1], c->linger);
-    connection_sum_up(w, c);
     connection_move(w, c, STATE_CLOSED);
   }
   if (c->reported) return;

@@ -36,9 +36,9 @@ package enum ConnectionLogLine {
   private static func append(
     _ introduction: ConnectionRecord.Introduction, to line: inout [UInt8]
   ) {
-    if let peer = introduction.peer {
+    if let sender = introduction.sender {
       line.append(text: ",\"peer\":")
-      line.append(jsonString: peer)
+      line.append(jsonString: sender)
     }
     line.append(text: ",\"header\":")
     line.append(jsonString: introduction.header)

@@ -55,7 +55,7 @@ extension ConnectionRecord {
   /// An inbound PROXY header, or why there was none where one had to be.
   package struct Introduction: Sendable, Equatable {
     /// The address that really connected; the record's `client` is the one it spoke for.
-    package var peer: SocketAddress?
+    package var sender: SocketAddress?
     /// `v1`, `v1-unknown`, `v2`, `v2-local`, `v2-unspec`; nil without a valid header.
     package var header: String?
     /// The types of its TLVs, in order, up to 32.
@@ -68,10 +68,10 @@ extension ConnectionRecord {
     package var firstBytes: [UInt8]
 
     package init(
-      peer: SocketAddress?, header: String?, types: [UInt8] = [], uniqueID: [UInt8] = [],
+      sender: SocketAddress?, header: String?, types: [UInt8] = [], uniqueID: [UInt8] = [],
       tlvsDropped: Int = 0, firstBytes: [UInt8] = []
     ) {
-      self.peer = peer
+      self.sender = sender
       self.header = header
       self.types = types
       self.uniqueID = uniqueID

@@ -5,7 +5,7 @@ internal import Wire
 /// one, nearly all, have none of this.
 struct HeaderNotes {
   /// The address that really connected.
-  var peer: SocketAddress?
+  var sender: SocketAddress?
   /// `v1`, `v2`, `v2-local` and the like; nil when there was none.
   var header: String?
   /// The types of its TLVs, in order; at most `typesKept`.
@@ -26,8 +26,8 @@ struct HeaderNotes {
 
   init() {}
 
-  init(_ header: ProxyHeader, in bytes: Span<UInt8>, peer: SocketAddress?) {
-    self.peer = peer
+  init(_ header: ProxyHeader, in bytes: Span<UInt8>, sender: SocketAddress?) {
+    self.sender = sender
     self.header = HeaderNotes.word(for: header)
     var walk = ProxyTLVWalk(header.tlvs)
     while let tlv = try? walk.next(in: bytes) {
@@ -36,8 +36,8 @@ struct HeaderNotes {
     }
   }
 
-  init(refused bytes: Span<UInt8>, peer: SocketAddress?) {
-    self.peer = peer
+  init(refused bytes: Span<UInt8>, sender: SocketAddress?) {
+    self.sender = sender
     firstBytes = copy(0..<min(bytes.count, HeaderNotes.firstBytesKept), of: bytes)
   }
 

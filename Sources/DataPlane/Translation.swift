@@ -45,7 +45,7 @@ extension ListenerEntry {
 extension ConnectionRecord.Introduction {
   init(_ notes: HeaderNotes) {
     self.init(
-      peer: notes.peer, header: notes.header, types: notes.types, uniqueID: notes.uniqueID,
+      sender: notes.sender, header: notes.header, types: notes.types, uniqueID: notes.uniqueID,
       tlvsDropped: notes.dropped, firstBytes: notes.firstBytes)
   }
 }

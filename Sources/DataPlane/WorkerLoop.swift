@@ -179,7 +179,7 @@ struct WorkerLoop: ~Copyable {
     _ event: sluice_event, _ memory: inout ConnectionMemory, _ found: ProxyHeader,
     _ consumed: Int, _ table: RouteTable
   ) {
-    var kept = HeaderNotes(found, in: event.heldBytes, peer: memory.client)
+    var kept = HeaderNotes(found, in: event.heldBytes, sender: memory.client)
     if let addresses = found.streamAddresses {
       memory.client = addresses.source.unmapped()
       memory.local = addresses.destination.unmapped()
@@ -197,7 +197,7 @@ struct WorkerLoop: ~Copyable {
   private mutating func refuse(
     _ event: sluice_event, _ memory: ConnectionMemory, _ reason: RejectReason
   ) {
-    notes[event.id.slot] = HeaderNotes(refused: event.heldBytes, peer: memory.client)
+    notes[event.id.slot] = HeaderNotes(refused: event.heldBytes, sender: memory.client)
     worker.reject(event.id, reason: reason.number)
   }
 
