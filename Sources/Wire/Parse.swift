@@ -64,5 +64,24 @@ package struct Reason: Error, Hashable, Sendable {
     case proxyDuplicateCRC = "proxy.duplicate-crc"
     /// Version 2: the CRC32C is not that of the header.
     case proxyCRCMismatch = "proxy.crc-mismatch"
+    /// No TLS record, nor anything like one: plaintext on a TLS port.
+    case tlsNotTLS = "tls.not-tls"
+    /// A hello in the form of SSL 2.
+    case tlsSSLv2 = "tls.sslv2"
+    /// A record that cannot stand there: of another type, too long, empty once too often, or with
+    /// bytes behind the hello.
+    case tlsBadRecord = "tls.bad-record"
+    /// TLS, but not a ClientHello.
+    case tlsNotClientHello = "tls.not-client-hello"
+    /// A ClientHello whose fields do not fit into it or into each other.
+    case tlsBadHello = "tls.bad-hello"
+    /// An extension that runs past the end of what holds it, or whose content is malformed.
+    case tlsBadExtension = "tls.bad-extension"
+    /// A second extension of the same type.
+    case tlsDuplicateExtension = "tls.duplicate-extension"
+    /// A hello longer than the receiver's limit, or in too many records.
+    case tlsTooLong = "tls.too-long"
+    /// The stream ended before the end of the hello.
+    case tlsTruncated = "tls.truncated"
   }
 }
