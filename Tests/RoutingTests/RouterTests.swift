@@ -149,7 +149,7 @@ import Wire
     #expect(parts.count == 2)
     for part in parts {
       #expect(!part.isEmpty)
-      #expect(part.allSatisfy { ("a"..."z").contains($0) || $0 == "-" })
+      #expect(part.allSatisfy { ("a"..."z").contains($0) || ("0"..."9").contains($0) || $0 == "-" })
     }
   }
 }

@@ -114,7 +114,9 @@ enum SLUICE_CLOSED_ENUM sluice_end : uint8_t {
 
 struct SLUICE_SAFE sluice_summary {
   uint64_t accepted_ns;  // CLOCK_MONOTONIC
-  uint64_t bytes_up;     // client to upstream, PROXY header and sent bytes not counted
+  // Client to upstream. Not counted: bytes that were consumed or held to the end, the prefix, and
+  // what the caller sent.
+  uint64_t bytes_up;
   uint64_t bytes_down;
   uint64_t spliced_up;  // the part of bytes_up that was never copied to user space
   uint64_t spliced_down;
