@@ -9,7 +9,9 @@ struct Sluice: ParsableCommand {
     commandName: "sluice",
     abstract: "An edge proxy for TCP: mail servers behind it keep seeing their clients' addresses.",
     version: Commands.version,
-    subcommands: [Run.self, Check.self, Demo.self, Version.self])
+    subcommands: [
+      Run.self, Check.self, ProbeCommand.self, DecodeProxyCommand.self, Demo.self, Version.self,
+    ])
 }
 
 struct ConfigurationOption: ParsableArguments {
