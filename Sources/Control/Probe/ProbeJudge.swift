@@ -151,9 +151,11 @@ struct ProbeJudge {
     return damaged.hasEndedEarly || !seen.hasSpokenEarly && damaged.hasSpokenEarly
   }
 
+  /// It said to this one what it says to everybody, and stayed. One that leaves by itself shows
+  /// nothing: whether the rest of it is a close or a reset is a matter of microseconds.
   private func isUndisturbed(_ seen: ProbeObservation) -> Bool {
     guard let nothing = self[.nothing] else { return false }
-    return seen.ending == nothing.ending && !seen.heard.isEmpty
+    return nothing.ending == .open && seen.ending == .open && !seen.heard.isEmpty
       && seen.heard.count <= nothing.heard.count
   }
 }
