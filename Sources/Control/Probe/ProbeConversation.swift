@@ -14,9 +14,11 @@ struct ProbeConversation {
   /// client: far more than a round trip and a busy server's fork need.
   private static let longestQuietMs = 1500
   private var quietMs: Int { min(ProbeConversation.longestQuietMs, timeoutMs / 2) }
-  /// How long the two segments of a split header are apart: more than a delayed acknowledgement, so
-  /// that they never arrive as one.
-  private static let splitMs: UInt32 = 250
+  /// How far the two segments of a split header are apart. A server that has not read the first by
+  /// then reads both as one, and busy ones need a moment to start a process (Dovecot, Postfix). No
+  /// server may give up so soon (section 2 of the specification: not under 3 s).
+  private static let longestSplitMs = 1000
+  private var splitMs: Int { min(ProbeConversation.longestSplitMs, timeoutMs / 4) }
   private static let firstSegment = 8
   /// After an answer that decides all, for the rest of it and the close that may follow.
   private static let settlingMs = 300
@@ -107,7 +109,7 @@ struct ProbeConversation {
     if seen.attempt.isSplit {
       let first = Array(bytes.prefix(ProbeConversation.firstSegment))
       try Sockets.sendAll(first.span, over: socket)
-      Thread.sleep(ms: ProbeConversation.splitMs)
+      Thread.sleep(ms: UInt32(splitMs))
       bytes.removeFirst(first.count)
     }
     if service == .tls, seen.attempt != .nothing {
