@@ -92,9 +92,10 @@ struct ProbeConversation {
       }
     } catch {
       // ECONNRESET and EPIPE: the server has closed while we spoke. What it said before is lost
-      // with some kernels, and read with others.
-      while let count = try? socket.read(atMost: 4096, appendingTo: &seen.heard), count > 0,
-        seen.heard.count < ProbeObservation.hearingLimit
+      // with some kernels, and read with others; it is there now or never.
+      while seen.heard.count < ProbeObservation.hearingLimit,
+        let ready = try? Readiness.reading(socket.number, waitingAtMostMs: 0), ready != [],
+        let count = try? socket.read(atMost: 4096, appendingTo: &seen.heard), count > 0
       {}
       seen.ending = .reset
     }
