@@ -3,8 +3,8 @@ import Wire
 
 /// Scalars of the PROXY protocol's settings.
 extension Scalar {
-  /// The largest value of a whole-header limit: 64 KiB of length field and the 16 bytes before it.
-  static let headerLimitMax = 65_536 + 16
+  /// The largest value of a whole-header limit: what a buffer of the data plane holds.
+  static let headerLimitMax = 65_536
   /// NAME_MAX: a namespace is known by the name of a file. ip-netns(8)
   static let namespaceLengthMax = 255
 

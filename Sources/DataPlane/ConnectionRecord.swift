@@ -9,9 +9,10 @@ package struct ConnectionRecord: Sendable, Equatable {
   package var endedWallMs: UInt64
   package var id: UniqueID
   package var listener: String
-  package var client: SocketAddress
+  /// Nil when it had left before it could be asked for its address.
+  package var client: SocketAddress?
   /// The address the client reached.
-  package var local: SocketAddress
+  package var local: SocketAddress?
   /// Nil while no backend was chosen.
   package var backend: String?
   /// The last server that was dialled, as the configuration writes it.
@@ -39,8 +40,8 @@ package struct ConnectionRecord: Sendable, Equatable {
   package var reason: String?
 
   package init(
-    endedWallMs: UInt64, id: UniqueID, listener: String, client: SocketAddress,
-    local: SocketAddress, end: ConnectionEnd
+    endedWallMs: UInt64, id: UniqueID, listener: String, client: SocketAddress?,
+    local: SocketAddress?, end: ConnectionEnd
   ) {
     self.endedWallMs = endedWallMs
     self.id = id

@@ -118,7 +118,7 @@ extension ConnectionRecord {
     self.init(
       endedWallMs: endedWallMs, id: memory.id,
       listener: table.listeners.indices.contains(listener) ? table.listeners[listener].name : "",
-      client: memory.client ?? .unix(path: ""), local: memory.local ?? .unix(path: ""),
+      client: memory.client, local: memory.local,
       end: reason == .dialTimeout ? .connectDeadline : ConnectionEnd(summary))
     if let server = memory.server {
       self.server = table.servers[server].name

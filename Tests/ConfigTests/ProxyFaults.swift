@@ -79,7 +79,7 @@ enum ProxyFaults {
       #"unknown key "max-headers", did you mean "max-header"?"#),
     listener("proxy-protocol: { max-header: ¦15B }", "max-header: 15B is less than 16 bytes"),
     listener(
-      "proxy-protocol: { max-header: ¦65KiB }", "max-header: 65KiB is more than 65552 bytes"),
+      "proxy-protocol: { max-header: ¦65KiB }", "max-header: 65KiB is more than 65536 bytes"),
     listener(
       "proxy-protocol: { max-header: ¦4096 }",
       #"max-header: "4096" has no unit; write 4096B or 4096KiB"#),
@@ -298,9 +298,9 @@ enum ProxyFaults {
     Case(
       File.backend("{ servers: [127.0.0.1:1], proxy-tlvs: unique-id, send-proxy: ¦v3 }"),
       #"send-proxy: "v3" is not one of none, v1 or v2"#),
-    header("limit: ¦231", "limit: 231 is out of range 232 to 65552"),
+    header("limit: ¦231", "limit: 231 is out of range 232 to 65536"),
     header("limit: ¦100B", "limit: 100B is less than 232 bytes"),
-    header("limit: ¦65KiB", "limit: 65KiB is more than 65552 bytes"),
+    header("limit: ¦65KiB", "limit: 65KiB is more than 65536 bytes"),
     header("align: ¦0", "align: 0 is out of range 1 to 1024"),
     header("align: ¦1025", "align: 1025 is out of range 1 to 1024"),
     header("align: ¦537", "align: 537 is more than the limit of 536 bytes"),

@@ -93,8 +93,8 @@ import Wire
       ("v2", "", "v2, at most 536 bytes"), ("v2", ", proxy-header:", "v2, at most 536 bytes"),
       ("v2", ", proxy-header: { limit: 232 }", "v2, at most 232 bytes"),
       (
-        "v2", ", proxy-header: { limit: 65552, align: 64 }",
-        "v2, at most 65552 bytes, in multiples of 64"
+        "v2", ", proxy-header: { limit: 65536, align: 64 }",
+        "v2, at most 65536 bytes, in multiples of 64"
       ),
     ])
   func headerOfABackend(version: String, body: String, row: String) throws {

@@ -47,8 +47,9 @@ package struct ConnectionRecord: Sendable {
     time = try text("time")
     id = try text("id")
     listener = try text("listener")
-    client = try text("client")
-    local = try text("local")
+    // A client that left before it was asked has no address.
+    client = try optionalText("client") ?? ""
+    local = try optionalText("local") ?? ""
     backend = try optionalText("backend")
     server = try optionalText("server")
     tries = try integer("tries")
