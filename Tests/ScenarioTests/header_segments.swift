@@ -148,23 +148,3 @@ func longestHeader(limit: HeaderLimit, engine: Engine) throws {
     try expectUntouched(server)
   }
 }
-
-// The longest that the length field can announce.
-@Test("a header of 65,551 bytes", arguments: Engine.eventSources)
-func legalMaximum(engine: Engine) throws {
-  let server = try ListeningSocket()
-  let trusted = TrustedSource(engine: engine, source: "127.0.0.2", scope: .sources)
-  var setup = trusted.setup([server.endpoint])
-  setup.listener =
-    "proxy-protocol: { sources: [{ networks: [127.0.0.2], header: require }], max-header: 65551B }"
-  try withTrust(setup) { proxy in
-    let client = try proxy.connect(from: trusted.source)
-    let tlvs = [TLV(0x04, [UInt8](repeating: 0, count: 65_551 - 28 - 3))]
-    try client.write(Header.v2(trusted.client, to: trusted.reached, tlvs: tlvs))
-    let upstream = try server.accept()
-    #expect(try ReceivedProxyHeader(upstream.readExactly(28)).source == trusted.client)
-    client.close()
-    upstream.close()
-    #expect(try proxy.record().header == "v2")
-  }
-}
