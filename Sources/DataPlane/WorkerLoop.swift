@@ -185,7 +185,9 @@ struct WorkerLoop: ~Copyable {
       memory.local = addresses.destination.unmapped()
     }
     let answer = router.decide(.accepted(listener: Int(event.listener)))
-    if memory.phase == .requiredHeader, case .route(let backend, _) = answer {
+    // LOCAL is the source's own connection; what its block says is about no client.
+    let mayRelay = memory.phase == .requiredHeader && found.command == .proxy
+    if mayRelay, case .route(let backend, _) = answer {
       kept.keep(found, in: event.heldBytes, for: table.backends[backend].tlvs)
     }
     notes[event.id.slot] = kept
