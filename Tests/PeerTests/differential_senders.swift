@@ -43,7 +43,7 @@ struct Sender: Sendable, CustomStringConvertible {
           listen \(front);
           proxy_pass \(sluice);
           proxy_protocol on;
-          proxy_bind \(host == "::1" ? "[::1]:0" : source);
+          proxy_bind \(source);
         }
         """, in: directory, at: front)
     }
@@ -123,7 +123,7 @@ func haproxyChecks() throws {
     """, in: directory, at: front)
   try wait(for: "three checks in the log") { try between.records.count >= 3 }
   #expect(child.poll() == nil)
-  try wait(for: "a check that said LOCAL: \(try between.records.map(\.header))") {
+  try wait(for: "a check that said LOCAL") {
     try between.records.contains { $0.header == "v2-local" }
   }
   for record in try between.records where record.connection.reason != "client.gone" {
