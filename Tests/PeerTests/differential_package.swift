@@ -217,3 +217,56 @@ func damagedHeaders() throws {
   print("differential_package: \(same) alike, \(refused) refused by both, \(stricter) by us alone")
   #expect(same > 300 && refused > 1000)
 }
+
+/// What `sluice decode-proxy --json` says of a header, in the words of the Python program; nil when
+/// it says that it is none.
+private func commandDescription(_ header: [UInt8]) throws -> String? {
+  let result = try ChildProcess.run(
+    SluiceBinary.path, ["decode-proxy", "--json"], input: hexadecimal(header) + "\n")
+  let json = try JSONValue(result.output)
+  guard json["status"]?.string == "valid" else {
+    #expect(result.exit == .code(1) && json["reason"] != .null, "\(result.output)")
+    return nil
+  }
+  #expect(result.exit == .code(0))
+  #expect(json["header_bytes"]?.number == Double(header.count))
+  guard case .array(let members)? = json["fields"], case .array(let tlvs)? = json["tlvs"] else {
+    throw TestFailure("neither fields nor TLVs: \(result.output)")
+  }
+  func field(_ name: String) -> String? {
+    members.first { $0["name"]?.string == name }?["value"]?.string
+  }
+  let isLocal = field("command")?.hasPrefix("LOCAL") == true
+  var words = ["v\(field("version") ?? "?")", isLocal ? "local" : "proxy"]
+  if let ports = field("source port") {
+    for (name, port) in [("source", ports), ("destination", field("destination port") ?? "")] {
+      let host = (field(name) ?? "").filter { $0 != "[" && $0 != "]" }
+      let text = host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
+      words += [exploded(try #require(SocketAddress(text), "\(text)")), port]
+    }
+    if field("family")?.contains("DGRAM") == true { words.append("datagram") }
+  } else if let source = field("source"), let destination = field("destination") {
+    words += [source, destination].map { hexadecimal(Array($0.utf8.dropFirst().dropLast())) }
+  } else {
+    words.append("none")
+  }
+  let found = try tlvs.map { tlv in
+    let (offset, length) = (tlv["offset"]?.number ?? 0, tlv["length"]?.number ?? 0)
+    let value = header[(Int(offset) + 3)..<(Int(offset) + 3 + Int(length))]
+    return "\(try #require(tlv["type"]?.string).dropFirst(2))=\(hexadecimal(value))"
+  }
+  words += found.filter { !$0.hasPrefix("03=") }.sorted()
+  return words.joined(separator: " ")
+}
+
+@Test("decode-proxy reads what the package writes")
+func decodeProxyReadsPackage() throws {
+  for line in try runPackage(["encode", "80", "5"]) {
+    let (header, wanted) = try parts(of: line)
+    #expect(try commandDescription(header) == wanted, "\(line)")
+    // With a bit of the signature wrong it is no header.
+    var damaged = header
+    damaged[3] ^= 0x20
+    #expect(try commandDescription(damaged) == nil)
+  }
+}

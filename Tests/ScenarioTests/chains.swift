@@ -23,7 +23,8 @@ private func start(_ steps: [Step], to server: Endpoint, _ engine: Engine) throw
   var links: [Link] = []
   for step in steps.reversed() {
     let next = links.first?.endpoint ?? server
-    var setup = TrustSetup(engine, servers: [next], host: step.source == "::1" ? "::1" : "127.0.0.1")
+    let host = step.source == "::1" ? "::1" : "127.0.0.1"
+    var setup = TrustSetup(engine, servers: [next], host: host)
     if let trusts = step.trusts { setup.top = "trusted-networks: [\"\(trusts)\"]" }
     setup.backend = "source: \"\(step.source)\", \(step.backend)"
     links.insert(Link(proxy: try TrustProcess(setup), endpoint: setup.bind), at: 0)

@@ -25,7 +25,8 @@ struct Forgery: Sendable, CustomStringConvertible {
   static let few = all.filter { $0.scope == nil || $0.scope == .global }
 
   func setup(_ servers: [Endpoint], backend: String) -> TrustSetup {
-    var setup = TrustSetup(engine, servers: servers, host: source.contains(":") ? "::1" : "127.0.0.1")
+    let host = source.contains(":") ? "::1" : "127.0.0.1"
+    var setup = TrustSetup(engine, servers: servers, host: host)
     if let scope {
       let other = TrustedSource(engine: engine, source: "127.0.0.2", scope: scope).setup(servers)
       (setup.top, setup.listener) = (other.top, other.listener)

@@ -9,8 +9,9 @@ import Testing
 /// How long the daemon may take beyond a deadline, on a busy machine.
 private let slackMs = 1500.0
 
-private func expectTimeout(
-  _ trusted: TrustedSource, _ timeouts: String, afterMs deadlineMs: Double, sent: [UInt8],
+/// Clients that send these bytes and then nothing are all turned away at the deadline.
+private func expectTimeouts(
+  _ trusted: TrustedSource, _ timeouts: String, afterMs deadlineMs: Double, sent: [[UInt8]],
   listener: String = ""
 ) throws {
   let server = try ListeningSocket()
@@ -18,31 +19,37 @@ private func expectTimeout(
   setup.timeouts = "drain: 5s" + (timeouts.isEmpty ? "" : ", \(timeouts)")
   if !listener.isEmpty { setup.listener += (setup.listener.isEmpty ? "" : ", ") + listener }
   try withTrust(setup) { proxy in
-    let client = try proxy.connect(from: trusted.source)
-    if !sent.isEmpty { try client.write(sent) }
-    let (_, ms) = try timed { try expectTurnedAway(client) }
-    #expect(ms > deadlineMs - 100 && ms < deadlineMs + slackMs, "closed after \(ms) ms")
+    let clients = try sent.map { bytes in
+      let client = try proxy.connect(from: trusted.source)
+      if !bytes.isEmpty { try client.write(bytes) }
+      return client
+    }
+    for client in clients { try expectTurnedAway(client) }
     try expectUntouched(server)
-    let record = try proxy.record()
-    #expect(record.reason == "proxy.timeout")
-    #expect(record.client == client.local.description)
-    #expect(record.peer == client.local.description)
-    #expect(record.saysHeader && record.header == nil)
-    #expect(record.firstBytes == (sent.isEmpty ? nil : hexadecimal(sent.prefix(16))))
-    #expect(record.connection.backend == nil && record.connection.tries == 0)
+    let records = try proxy.records(sent.count)
+    for (client, bytes) in zip(clients, sent) {
+      let record = try #require(records.first { $0.client == client.local.description })
+      #expect(record.reason == "proxy.timeout")
+      let ms = record.connection.durationMs
+      #expect(ms > deadlineMs - 100 && ms < deadlineMs + slackMs, "closed after \(ms) ms")
+      #expect(record.peer == client.local.description)
+      #expect(record.saysHeader && record.header == nil)
+      #expect(record.firstBytes == (bytes.isEmpty ? nil : hexadecimal(bytes.prefix(16))))
+      #expect(record.connection.backend == nil && record.connection.tries == 0)
+    }
   }
 }
 
 @Test("no header within three seconds", arguments: TrustedSource.few)
 func defaultDeadline(trusted: TrustedSource) throws {
-  try expectTimeout(trusted, "", afterMs: 3000, sent: [])
+  try expectTimeouts(trusted, "", afterMs: 3000, sent: [[]])
 }
 
 @Test("no header within timeouts.proxy-header", arguments: TrustedSource.few)
 func chosenDeadline(trusted: TrustedSource) throws {
-  try expectTimeout(trusted, "proxy-header: 400ms", afterMs: 400, sent: [])
-  try expectTimeout(
-    trusted, "proxy-header: 10s", afterMs: 400, sent: [],
+  try expectTimeouts(trusted, "proxy-header: 400ms", afterMs: 400, sent: [[]])
+  try expectTimeouts(
+    trusted, "proxy-header: 10s", afterMs: 400, sent: [[]],
     listener: "timeouts: { proxy-header: 400ms }")
 }
 
@@ -51,12 +58,10 @@ func halfHeader(trusted: TrustedSource) throws {
   let headers = [
     Header.v1(trusted.client, to: trusted.reached), Header.v2(trusted.client, to: trusted.reached),
   ]
-  for header in headers {
-    for count in [1, 5, 15, header.count - 1] {
-      try expectTimeout(
-        trusted, "proxy-header: 300ms", afterMs: 300, sent: Array(header.prefix(count)))
-    }
+  let halves = headers.flatMap { header in
+    [1, 5, 15, header.count - 1].map { Array(header.prefix($0)) }
   }
+  try expectTimeouts(trusted, "proxy-header: 400ms", afterMs: 400, sent: halves)
 }
 
 // The deadline counts from accept: bytes that trickle in don't put it off.
