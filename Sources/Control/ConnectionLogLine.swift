@@ -116,8 +116,8 @@ extension [UInt8] {
     append(UInt8(ascii: "\""))
   }
 
-  /// The address's text in quotes; nil is `null`. Only a Unix path can hold bytes that need escaping; it is
-  /// written plain first, and again when it does.
+  /// The address's text in quotes; nil is `null`. Only a Unix path can hold bytes that need
+  /// escaping; it is written plain first, and again when it does.
   mutating func append(jsonString address: SocketAddress?) {
     guard let address else { return append(text: "null") }
     append(UInt8(ascii: "\""))
