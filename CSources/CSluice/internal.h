@@ -353,6 +353,7 @@ bool pipes_open(struct sluice_worker *w, uint32_t wanted);
 void pipes_close(struct sluice_worker *w);
 struct pipe *_Nullable pipe_take(struct sluice_worker *w);
 void pipe_give(struct sluice_worker *w, struct pipe *pipe, bool empty);
+void pipe_let_go(struct sluice_worker *w, struct connection *c, int half);
 
 // deadline.c
 void deadline_set(struct sluice_worker *w, struct connection *c, uint64_t at_ms);

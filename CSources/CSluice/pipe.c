@@ -116,3 +116,12 @@ void pipe_give(struct sluice_worker *w, struct pipe *pipe, bool empty) {
   pipe->next = w->free_pipe;
   w->free_pipe = index;
 }
+
+// A half that is over gives up its pipe, unless an operation in the kernel still has it.
+void pipe_let_go(struct sluice_worker *w, struct connection *c, int i) {
+  struct half *half = &c->halves[i];
+  if (!half->pipe || (c->in_kernel & (KERNEL_SPLICE_UP << i))) return;
+  pipe_give(w, half->pipe, half->piped == 0);
+  half->pipe = NULL;
+  half->piped = 0;
+}

@@ -112,11 +112,7 @@ void connection_tidy_buffers(struct sluice_worker *w, struct connection *c) {
     struct half *half = &c->halves[i];
     buffer_give(w, &half->held);
     buffer_give(w, &half->rest);
-    if (half->pipe && !(c->in_kernel & (KERNEL_SPLICE_UP << i))) {
-      pipe_give(w, half->pipe, half->piped == 0);
-      half->pipe = NULL;
-      half->piped = 0;
-    }
+    pipe_let_go(w, c, i);
   }
 }
 

@@ -48,14 +48,11 @@ package struct ListenerEntry: Sendable {
   package let headerLimit: Int
   /// Whether version 1's UNKNOWN is served, with the real addresses, or refused.
   package let acceptsUnknown: Bool
-  /// Whether its clients' first bytes are held until they decide the route.
-  package let holdsClientBytes: Bool
 
   package init(
     name: String, backend: Int, connectMs: UInt32, idleMs: UInt32, halfClosedMs: UInt32,
     maxAgeMs: UInt32, trust: TrustTable = TrustTable(), headerMs: UInt32 = 3000,
-    headerLimit: Int = ProxyV2.defaultReceiveLimit, acceptsUnknown: Bool = true,
-    holdsClientBytes: Bool = false
+    headerLimit: Int = ProxyV2.defaultReceiveLimit, acceptsUnknown: Bool = true
   ) {
     self.name = name
     self.backend = backend
@@ -67,7 +64,6 @@ package struct ListenerEntry: Sendable {
     self.headerMs = headerMs
     self.headerLimit = headerLimit
     self.acceptsUnknown = acceptsUnknown
-    self.holdsClientBytes = holdsClientBytes
   }
 }
 
