@@ -13,6 +13,17 @@ let cSanitizer: [CSetting] =
 let linkSanitizer: [LinkerSetting] =
   sanitizer.map { [.unsafeFlags(["-Xclang-linker", "-fsanitize=\($0)"])] } ?? []
 
+// What ships: without what nothing calls, equal functions once, the relocations packed, and no
+// symbols for others to link with, which static linking of the standard library would export.
+// Measured with the admin server: 20.9 MB without, 18.1 MB with.
+let linkShipped: [LinkerSetting] = [
+  .unsafeFlags(
+    ["-use-ld=lld"]
+      + ["--gc-sections", "--icf=all", "-z", "pack-relative-relocs", "--no-export-dynamic"]
+      .flatMap { ["-Xlinker", $0] },
+    .when(configuration: .release))
+]
+
 let cSettings: [CSetting] =
   [
     .treatAllWarnings(as: .error), .enableWarning("all"), .enableWarning("extra"),
@@ -37,19 +48,20 @@ let package = Package(
   name: "sluice",
   products: [.executable(name: "sluice", targets: ["sluice"])],
   dependencies: [
-    .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2")
+    .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-nio", exact: "2.101.2"),
   ],
   targets: [
     // Floor 0
     .target(
       name: "CSluice", path: "CSources/CSluice", cSettings: cSettings,
       linkerSettings: [.linkedLibrary("uring")]),
-    .target(name: "CSystem", path: "CSources/CSystem", cSettings: cSettings),
+    .target(name: "CLibc", path: "CSources/CLibc", cSettings: cSettings),
     .target(
       name: "CYAML", path: "CSources/CYAML", cSettings: cSettings,
       linkerSettings: [.linkedLibrary("yaml")]),
     .target(name: "Wire", swiftSettings: swiftSettings),
-    .target(name: "System", dependencies: ["CSystem", "Wire"], swiftSettings: swiftSettings),
+    .target(name: "System", dependencies: ["CLibc", "Wire"], swiftSettings: swiftSettings),
     // Floor 1
     .target(name: "Routing", dependencies: ["Wire"], swiftSettings: swiftSettings),
     // Floor 2
@@ -59,18 +71,25 @@ let package = Package(
     .target(
       name: "DataPlane", dependencies: ["CSluice", "Wire", "System", "Routing"],
       swiftSettings: swiftSettings),
+    .target(name: "AdminAPI", swiftSettings: swiftSettings),
     // Floor 3
     .target(
-      name: "Control", dependencies: ["DataPlane", "Config", "Routing", "System", "Wire"],
+      name: "Control",
+      dependencies: [
+        "AdminAPI", "DataPlane", "Config", "Routing", "System", "Wire",
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
+      ],
       swiftSettings: swiftSettings),
     // Floor 4
     .executableTarget(
       name: "sluice",
       dependencies: [
-        "Control", "Config", "System", "Wire",
+        "AdminAPI", "Control", "Config", "System", "Wire",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
-      swiftSettings: swiftSettings, linkerSettings: linkSanitizer),
+      swiftSettings: swiftSettings, linkerSettings: linkSanitizer + linkShipped),
     // Tests
     .target(name: "TestLaunch", path: "Tests/TestSupport/Launch", cSettings: cSettings),
     .target(
@@ -94,7 +113,7 @@ let package = Package(
       swiftSettings: testSettings, linkerSettings: linkSanitizer),
     .testTarget(
       name: "ControlTests",
-      dependencies: ["Control", "Config", "DataPlane", "Routing", "System", "Wire"],
+      dependencies: ["AdminAPI", "Control", "Config", "DataPlane", "Routing", "System", "Wire"],
       swiftSettings: testSettings, linkerSettings: linkSanitizer),
     .testTarget(
       name: "ScenarioTests", dependencies: ["sluice", "TestSupport", "System", "Wire"],

@@ -1,4 +1,4 @@
-internal import CSystem
+internal import CLibc
 
 /// The processors this process may use: its affinity mask, cut down to its cgroup's quota.
 package enum CPUs {

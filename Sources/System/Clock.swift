@@ -1,4 +1,4 @@
-internal import CSystem
+internal import CLibc
 
 /// The time, in the two ways a server needs it.
 package enum Clock {

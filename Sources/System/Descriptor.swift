@@ -1,4 +1,4 @@
-internal import CSystem
+internal import CLibc
 
 /// Owns one open file descriptor and closes it at the end of its life.
 package struct Descriptor: ~Copyable, Sendable {

@@ -1,4 +1,4 @@
-internal import CSystem
+internal import CLibc
 
 /// An eventfd: wakes a thread that waits for descriptors. eventfd(2)
 package struct EventCounter: ~Copyable, Sendable {

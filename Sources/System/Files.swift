@@ -1,4 +1,4 @@
-internal import CSystem
+internal import CLibc
 
 /// Whole files and log files.
 package enum Files {

@@ -1,4 +1,4 @@
-internal import CSystem
+internal import CLibc
 package import Wire
 
 /// A listening socket that a service manager opened and handed over. sd_listen_fds(3)

@@ -1,4 +1,4 @@
-internal import CSystem
+internal import CLibc
 
 /// What the kernel lets this process do, asked before it is tried.
 package enum Privileges {

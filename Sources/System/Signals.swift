@@ -1,4 +1,4 @@
-internal import CSystem
+internal import CLibc
 
 /// The signals a server listens to, read from a descriptor instead of interrupting a thread.
 package struct Signals: ~Copyable, Sendable {

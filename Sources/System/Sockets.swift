@@ -1,4 +1,4 @@
-internal import CSystem
+internal import CLibc
 package import Wire
 
 /// Plain blocking stream sockets, for the control plane; the data plane has its own.

@@ -1,4 +1,4 @@
-internal import CSystem
+internal import CLibc
 
 /// What the kernel answered to one operation: the operation's name and the errno.
 ///

@@ -1,4 +1,4 @@
-internal import CSystem
+internal import CLibc
 internal import Glibc
 
 /// A POSIX thread. Detached when it is let go of without `join()`.

@@ -1,4 +1,4 @@
-internal import CSystem
+internal import CLibc
 
 /// A name for one connection that sorts by time, in every log it appears in: 48 bits of wall-clock
 /// milliseconds, 16 bits that count within the millisecond, 10 bits of the worker's number, 54

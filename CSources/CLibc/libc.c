@@ -1,5 +1,5 @@
 // Descriptors, files, signals, time, threads and limits. Sockets are in socket.c.
-#include "CSystem.h"
+#include "CLibc.h"
 
 #include <dirent.h>
 #include <errno.h>

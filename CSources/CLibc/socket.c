@@ -1,6 +1,6 @@
 // Plain blocking sockets for the control plane: the demo's server, and checks before the start.
 // The data plane has sockets of its own.
-#include "CSystem.h"
+#include "CLibc.h"
 
 #include <stdlib.h>
 #include <arpa/inet.h>
