@@ -107,9 +107,11 @@ package struct Daemon: ~Copyable {
       events: hasRing ? .ring : .epoll, workers: facts.workers,
       maxConnections: snapshot.limits.maxConnections,
       descriptors: preflight.descriptorsForConnections)
+    var book = SeriesBook()
+    let series = book.plan(for: snapshot)
     do throws(WorkerPool.Failure) {
       return try WorkerPool(
-        settings, table: snapshot.routeTable(hasRing: hasRing),
+        settings, table: snapshot.routeTable(hasRing: hasRing, series: series),
         listening: snapshot.listenAddresses(inherited), sink: sink)
     } catch {
       throw Refusal(sentences: [sentence(about: error, snapshot)])

@@ -6,9 +6,11 @@ internal import Wire
 
 /// A snapshot as the data plane takes it.
 extension Snapshot {
-  /// - Parameter hasRing: whether events come from the ring, without which its splice engine
-  ///   cannot work either; then splice(2) takes its place.
-  func routeTable(hasRing: Bool) -> RouteTable {
+  /// - Parameters:
+  ///   - hasRing: whether events come from the ring, without which its splice engine cannot work
+  ///     either; then splice(2) takes its place.
+  ///   - series: where the table's things are counted; nil for a table that none follows.
+  func routeTable(hasRing: Bool, series: SeriesPlan? = nil) -> RouteTable {
     var servers: [ServerEntry] = []
     var entries: [BackendEntry] = []
     for backend in backends {
@@ -35,7 +37,7 @@ extension Snapshot {
         maxAgeMs: timeouts.maxAgeMs, trust: trust, headerMs: timeouts.proxyHeaderMs,
         headerLimit: receiving.headerLimit, acceptsUnknown: receiving.acceptsUnknown)
     }
-    return RouteTable(listeners: listeners, backends: entries, servers: servers)
+    return RouteTable(listeners: listeners, backends: entries, servers: servers, series: series)
   }
 
   /// - Parameter inherited: sockets that were handed over; one whose address is that of a `bind`

@@ -23,7 +23,7 @@ struct ConnectionMemory {
   /// Dials begun; stops at 255, far beyond any number of retries.
   private var dials: UInt8 = 0
   var generation: UInt16 = 0
-  /// Plus one; 0 is none.
+  /// Plus one; 0 is none. The top bit: it is counted as being at that server.
   private var serverPlusOne: UInt32 = 0
   /// Plus one; 0 is none.
   private var entryPlusOne: UInt32 = 0
@@ -59,9 +59,27 @@ struct ConnectionMemory {
   }
 
   var server: Int? {
-    get { serverPlusOne == 0 ? nil : Int(serverPlusOne) - 1 }
-    set { serverPlusOne = newValue.map { UInt32($0) + 1 } ?? 0 }
+    get {
+      let plusOne = serverPlusOne & ~ConnectionMemory.atServerBit
+      return plusOne == 0 ? nil : Int(plusOne) - 1
+    }
+    set {
+      let plusOne = newValue.map { UInt32($0) + 1 } ?? 0
+      serverPlusOne = serverPlusOne & ConnectionMemory.atServerBit | plusOne
+    }
   }
+
+  /// Counted as arrived at `server` and not yet as gone from it.
+  var isAtServer: Bool {
+    get { serverPlusOne & ConnectionMemory.atServerBit != 0 }
+    set {
+      serverPlusOne =
+        serverPlusOne & ~ConnectionMemory.atServerBit
+        | (newValue ? ConnectionMemory.atServerBit : 0)
+    }
+  }
+
+  private static let atServerBit: UInt32 = 1 << 31
 
   /// Where the shared table counts it as in flight at its server.
   var entry: UInt32? {

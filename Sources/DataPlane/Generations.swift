@@ -38,6 +38,9 @@ struct Generations {
     all.append(Generation(next, table))
   }
 
+  /// The oldest table that a live connection refers to, or the newest one.
+  var oldestSerial: UInt64 { all[0].table.series.serial }
+
   func table(_ number: UInt16) -> RouteTable? {
     all.first { $0.number == number }?.table
   }

@@ -28,7 +28,7 @@ struct HeaderNotes {
 
   init(_ header: ProxyHeader, in bytes: Span<UInt8>, sender: SocketAddress?) {
     self.sender = sender
-    self.header = HeaderNotes.word(for: header)
+    self.header = HeaderKind(header).word
     var walk = ProxyTLVWalk(header.tlvs)
     while let tlv = try? walk.next(in: bytes) {
       if types.count < HeaderNotes.typesKept { types.append(tlv.kind.rawValue) }
@@ -52,13 +52,6 @@ struct HeaderNotes {
     }
   }
 
-  private static func word(for header: ProxyHeader) -> String {
-    switch (header.version, header.command) {
-    case (.v1, _): header.streamAddresses == nil ? "v1-unknown" : "v1"
-    case (.v2, .local): "v2-local"
-    case (.v2, .proxy): header.streamAddresses == nil ? "v2-unspec" : "v2"
-    }
-  }
 }
 
 private func copy(_ range: Range<Int>, of bytes: Span<UInt8>) -> [UInt8] {

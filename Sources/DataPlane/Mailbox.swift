@@ -110,6 +110,7 @@ enum Command: Sendable {
   case kill(ConnectionID, reply: Reply<Bool>)
   case list(from: UInt32, limit: Int, reply: Reply<SessionPage>)
   case stats(reply: Reply<WorkerStats>)
+  case counts(reply: Reply<WorkerCounts>)
   /// Stop accepting on every listener.
   case drain
   /// End every live connection.

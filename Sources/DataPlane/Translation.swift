@@ -87,11 +87,30 @@ extension ConnectionEnd {
 extension ConnectionEnd {
   /// The first end says who ended it and how. Only a FIN may be followed by more to tell: it ends
   /// one half, and a connection whose other half we had to cut was ended by that.
-  init(_ summary: sluice_summary) {
+  private init(_ summary: sluice_summary) {
     let first = sluice_end(rawValue: UInt8(truncatingIfNeeded: summary.ends)) ?? .killed
     let second = sluice_end(rawValue: UInt8(truncatingIfNeeded: summary.ends >> 8)) ?? .none
     let isCutAfterFIN = (first == .client_fin || first == .upstream_fin) && second.isCut
     self.init(isCutAfterFIN ? second : first)
+  }
+}
+
+extension ConnectionEnd {
+  /// What the log and the counters say of it: a dial that took too long is a deadline, though
+  /// it comes as a reject.
+  init(of summary: sluice_summary) {
+    let isLate = RejectReason(number: summary.reason) == .dialTimeout
+    self = isLate ? .connectDeadline : ConnectionEnd(summary)
+  }
+}
+
+extension HeaderKind {
+  init(_ header: ProxyHeader) {
+    switch (header.version, header.command) {
+    case (.v1, _): self = header.streamAddresses == nil ? .v1Unknown : .v1
+    case (.v2, .local): self = .v2Local
+    case (.v2, .proxy): self = header.streamAddresses == nil ? .v2Unspec : .v2
+    }
   }
 }
 
@@ -119,7 +138,7 @@ extension ConnectionRecord {
       endedWallMs: endedWallMs, id: memory.id,
       listener: table.listeners.indices.contains(listener) ? table.listeners[listener].name : "",
       client: memory.client, local: memory.local,
-      end: reason == .dialTimeout ? .connectDeadline : ConnectionEnd(summary))
+      end: ConnectionEnd(of: summary))
     if let server = memory.server {
       self.server = table.servers[server].name
       backend = table.backends[table.backend(ofServer: server)].name

@@ -35,6 +35,7 @@ extension WorkerLoop {
       worker.hold(event.id, limit: listener.holdLimit, withinMs: nil)
     case .noHeader:
       memory.phase = .none
+      counts.came(with: .absent, listener: table.series.listeners[Int(event.listener)])
       follow(router.decide(.accepted(listener: Int(event.listener))), event, &memory, table)
     case .header(let found, let consumed):
       introduced(event, &memory, found, consumed, table)
@@ -47,6 +48,7 @@ extension WorkerLoop {
     var memory = ConnectionMemory()
     memory.id = ids.next(wallMs: wallMs)
     memory.generation = generations.enter()
+    counts.accepted(listener: router.table.series.listeners[Int(event.listener)])
     let listener = router.table.listeners[Int(event.listener)]
     guard needsAddresses(listener) else {
       return follow(
@@ -87,6 +89,8 @@ extension WorkerLoop {
     _ event: sluice_event, _ memory: inout ConnectionMemory, _ found: ProxyHeader,
     _ consumed: Int, _ table: RouteTable
   ) {
+    counts.came(
+      with: HeaderKind(found), listener: table.series.listeners[Int(event.listener)])
     var kept = HeaderNotes(found, in: event.heldBytes, sender: memory.client)
     if let addresses = found.streamAddresses {
       memory.client = addresses.source.unmapped()
@@ -118,6 +122,7 @@ extension WorkerLoop {
     let failure = DialFailure(
       backend: table.backend(ofServer: server), server: server, tries: memory.tries,
       error: DialError(event.error))
+    counts.dialFailed(failure.error, at: server, in: table)
     follow(router.decide(failure, under: table), event, &memory, table)
   }
 
@@ -126,12 +131,14 @@ extension WorkerLoop {
     _ table: RouteTable, consuming consumed: Int = 0, isIntroduced: Bool = false
   ) {
     var reason: RejectReason?
-    giveBack(&memory)
+    giveBack(&memory, table)
     switch answer {
     case .route(let backend, let server):
       memory.server = server
       memory.entry = countIn(generations.identity(memory.generation, server))
       memory.tries += 1
+      memory.isAtServer = true
+      counts.arrived(at: server, in: table)
       let entry = table.backends[backend]
       // Without a header of ours the server would believe one that the client made up.
       let isOpen = entry.header == .none && !entry.passesClientHeader && !isIntroduced
@@ -140,6 +147,7 @@ extension WorkerLoop {
       reason = route(
         event, memory, table.listeners[Int(event.listener)], entry, table.servers[server],
         consuming: consumed)
+      if reason == nil { counts.dialled(server, in: table) }
     case .reject(let why):
       worker.remember(memory, of: event.id)
       reason = why
@@ -153,7 +161,9 @@ extension WorkerLoop {
     return entry
   }
 
-  func giveBack(_ memory: inout ConnectionMemory) {
+  mutating func giveBack(_ memory: inout ConnectionMemory, _ table: RouteTable) {
+    if memory.isAtServer, let server = memory.server { counts.left(server, in: table) }
+    memory.isAtServer = false
     guard let entry = memory.entry else { return }
     identities.give(entry)
     memory.entry = nil
@@ -205,10 +215,12 @@ extension WorkerLoop {
     if !memory.isAsked {
       memory.id = ids.next(wallMs: wallMs)
       memory.generation = generations.enter()
+      counts.accepted(listener: router.table.series.listeners[Int(event.listener)])
     }
-    giveBack(&memory)
+    let table = generations.table(memory.generation) ?? router.table
+    giveBack(&memory, table)
+    counts.closed(summary, listener: Int(event.listener), server: memory.server, in: table)
     if let sink {
-      let table = generations.table(memory.generation) ?? router.table
       var record = ConnectionRecord(
         summary, memory, table, listener: Int(event.listener), endedWallMs: wallMs)
       if case .unix = record.local { record.local = paths[Int(event.listener)] ?? record.local }

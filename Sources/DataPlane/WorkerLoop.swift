@@ -20,6 +20,7 @@ struct WorkerLoop: ~Copyable {
   var header: HeaderBuffer
   /// By slot, of connections that came with a PROXY header or were turned away for one.
   var notes: [UInt32: HeaderNotes] = [:]
+  var counts = WorkerCounts()
   /// By listener: where Unix listeners stand, since a connection's memory has no room for paths.
   let paths: [Int: SocketAddress]
   let index: Int
@@ -46,6 +47,7 @@ struct WorkerLoop: ~Copyable {
     router = Router(table, seed: index)
     generations = Generations(table)
     header = HeaderBuffer()
+    counts.prepare(for: table.series)
     self.worker = worker
     self.sockets = sockets
     var paths: [Int: SocketAddress] = [:]
@@ -102,6 +104,7 @@ struct WorkerLoop: ~Copyable {
     case .install(let table):
       router.install(table, seed: index)
       generations.install(table)
+      counts.prepare(for: table.series)
     case .kill(let id, let reply):
       reply.send(
         worker.kill(sluice_id(slot: id.slot, generation: id.generation), .killed))
@@ -109,6 +112,10 @@ struct WorkerLoop: ~Copyable {
       reply.send(page(from: cursor, limit: limit))
     case .stats(let reply):
       reply.send(WorkerStats(worker.stats))
+    case .counts(let reply):
+      counts.stats = WorkerStats(worker.stats)
+      counts.oldestSerial = generations.oldestSerial
+      reply.send(counts)
     case .drain:
       for socket in sockets { worker.unlisten(tag: socket.listener) }
       isRetiringSockets = true

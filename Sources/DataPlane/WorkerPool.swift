@@ -199,6 +199,16 @@ package final class WorkerPool: Sendable {
     return replies.map { $0?.wait(atMostMs: WorkerPool.replyMs) }
   }
 
+  /// What each worker has counted by series; nil for one that did not answer in time.
+  package func counts() -> [WorkerCounts?] {
+    let replies = members.map { member -> Reply<WorkerCounts>? in
+      guard let reply = try? Reply<WorkerCounts>(), member.mailbox.post(.counts(reply: reply))
+      else { return nil }
+      return reply
+    }
+    return replies.map { $0?.wait(atMostMs: WorkerPool.replyMs) }
+  }
+
   package func stopAndJoin() { WorkerPool.stop(members) }
 }
 

@@ -54,6 +54,16 @@ package enum RejectReason: Hashable, Sendable {
     plain + Reason.Code.allCases.map { .header($0) }
   }
 
+  package static let count = all.count
+
+  /// The position in `all` of the reason with this number; nil for no reason.
+  package static func position(ofNumber number: UInt32) -> Int? {
+    let position =
+      number < firstParserNumber
+      ? Int(number) - 1 : plain.count + Int(number - firstParserNumber)
+    return position >= 0 && position < count ? position : nil
+  }
+
   package var code: String {
     switch self {
     case .noRoute: "route.no-match"

@@ -10,10 +10,16 @@ package final class RouteTable: Sendable {
   package let backends: [BackendEntry]
   /// The servers of all backends: those of the first, then those of the second, and so on.
   package let servers: [ServerEntry]
+  /// Where each of them is counted.
+  package let series: SeriesPlan
   /// By server: its backend.
   private let owners: [UInt32]
 
-  package init(listeners: [ListenerEntry], backends: [BackendEntry], servers: [ServerEntry]) {
+  /// - Parameter series: nil numbers everything in the table's own order.
+  package init(
+    listeners: [ListenerEntry], backends: [BackendEntry], servers: [ServerEntry],
+    series: SeriesPlan? = nil
+  ) {
     var owners: [UInt32] = []
     owners.reserveCapacity(servers.count)
     for (index, backend) in backends.enumerated() {
@@ -26,6 +32,13 @@ package final class RouteTable: Sendable {
     self.backends = backends
     self.servers = servers
     self.owners = owners
+    self.series =
+      series
+      ?? SeriesPlan(
+        listeners: listeners.count, backends: backends.count, servers: servers.count)
+    precondition(self.series.listeners.count == listeners.count)
+    precondition(self.series.backends.count == backends.count)
+    precondition(self.series.servers.count == servers.count)
   }
 
   /// The backend that a server belongs to.

@@ -79,8 +79,8 @@ package struct DialFailure: Sendable, Equatable {
   }
 }
 
-/// Why a dial failed, as far as it makes a difference.
-package enum DialError: Sendable, Equatable, CaseIterable {
+/// Why a dial failed, as far as it makes a difference. The raw value is its place in `allCases`.
+package enum DialError: Int, Sendable, CaseIterable {
   case refused
   case timedOut
   case unreachable

@@ -1,0 +1,45 @@
+/// Where things are counted: small numbers that stand for names, the same in every route table as
+/// long as the name exists, so that counters are plain arrays and outlive a table.
+///
+/// Whoever builds tables keeps the book of names. A number is given to another name only when no
+/// worker has a table any more that means the former one.
+package struct SeriesPlan: Hashable, Sendable {
+  /// Which table this is: each one's is greater than those of all tables before it.
+  package var serial: UInt64
+  /// By listener, backend and server, in the table's order.
+  package var listeners: [Int]
+  package var backends: [Int]
+  package var servers: [Int]
+  /// Numbers that stand for another name than in the table before, or for none before: they begin
+  /// at zero.
+  package var fresh: Fresh
+
+  package struct Fresh: Hashable, Sendable {
+    package var listeners: [Int]
+    package var backends: [Int]
+    package var servers: [Int]
+
+    package init(listeners: [Int] = [], backends: [Int] = [], servers: [Int] = []) {
+      self.listeners = listeners
+      self.backends = backends
+      self.servers = servers
+    }
+  }
+
+  package init(
+    serial: UInt64, listeners: [Int], backends: [Int], servers: [Int], fresh: Fresh = Fresh()
+  ) {
+    self.serial = serial
+    self.listeners = listeners
+    self.backends = backends
+    self.servers = servers
+    self.fresh = fresh
+  }
+
+  /// Numbers that follow the order of the table; for tables that no other one follows.
+  package init(listeners: Int, backends: Int, servers: Int) {
+    self.init(
+      serial: 0, listeners: Array(0..<listeners), backends: Array(0..<backends),
+      servers: Array(0..<servers))
+  }
+}
