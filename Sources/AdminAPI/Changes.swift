@@ -164,7 +164,7 @@ package struct BanRequest: Codable, Hashable, Sendable {
   }
 }
 
-/// `GET /v1/bans`.
+/// One entry of `GET /v1/bans`, and the answer to `POST /v1/bans`.
 package struct Ban: Codable, Hashable, Sendable {
   package var network: String
   /// RFC 3339, UTC; nil lasts until `unban`.
@@ -179,6 +179,18 @@ package struct Ban: Codable, Hashable, Sendable {
     self.reason = reason
     self.hits = hits
   }
+}
+
+/// The answer to a change that has nothing to tell: `{}`.
+package struct Done: Codable, Hashable, Sendable {
+  package init() {}
+}
+
+/// `GET /v1/config`: the configuration in force, without secrets.
+package struct ConfigurationText: Codable, Hashable, Sendable {
+  package var yaml: String
+
+  package init(yaml: String) { self.yaml = yaml }
 }
 
 /// Any answer whose status is not 2xx.
