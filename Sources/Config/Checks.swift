@@ -25,6 +25,7 @@ struct Checks {
     checkPresence()
     checkBackendNames()
     checkBinds()
+    checkOwnAddresses()
     for backend in backends {
       checkSource(of: backend)
       checkSplice(of: backend)
@@ -43,8 +44,9 @@ struct Checks {
   var snapshot: Snapshot {
     let global = Timeouts().overridden(by: draft.timeouts)
     return Snapshot(
-      workers: draft.workers, events: draft.events, log: draft.log, limits: draft.limits,
-      drainMs: draft.drainMs,
+      workers: draft.workers, events: draft.events, admin: adminSettings,
+      metrics: metricsSettings, log: draft.log, stateDirectory: draft.stateDirectory,
+      limits: draft.limits, drainMs: draft.drainMs,
       listeners: listeners.compactMap { listener in
         guard let backend = index(ofBackendFor: listener) else { return nil }
         var made = Listener(
@@ -213,6 +215,11 @@ struct Checks {
         places[server.value.address] = server.position
       }
     }
+    guard let first = backend.servers.first, backend.servers.allSatisfy({ $0.value.weight == 0 })
+    else { return }
+    diagnostics.warn(
+      first.position,
+      "every server of backend \"\(backend.name.value)\" has weight 0, so none gets connections")
   }
 
   private mutating func checkSource(of backend: BackendDraft) {
@@ -228,7 +235,7 @@ struct Checks {
         + "\(other.position) is \(Checks.family(of: other.value.address))")
   }
 
-  private static func family(of address: SocketAddress) -> String {
+  static func family(of address: SocketAddress) -> String {
     switch address {
     case .ipv4: "IPv4"
     case .ipv6: "IPv6"

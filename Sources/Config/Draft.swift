@@ -7,7 +7,12 @@ struct Draft: Sendable {
   var root: Position
   var workers = WorkerCount.auto
   var events = EventsChoice.auto
+  /// Nil when the file has none, which turns it off.
+  var admin: AdminDraft?
+  /// Nil when the file has none, as above.
+  var metrics: MetricsDraft?
   var log = LogSettings()
+  var stateDirectory = Snapshot.defaultStateDirectory
   var limits = Limits()
   var timeouts = TimeoutOverrides()
   var drainMs = Timeouts.drainDefaultMs
@@ -16,6 +21,20 @@ struct Draft: Sendable {
   /// Nil when the file has none.
   var listeners: [ListenerDraft]?
   var backends: [BackendDraft]?
+}
+
+struct AdminDraft: Sendable {
+  var settings = AdminSettings()
+  var socketPosition: Position
+}
+
+struct MetricsDraft: Sendable {
+  var position: Position
+  /// Nil when it says none.
+  var binds: [BindDraft]?
+  var hasPage: Bool?
+  var hosts: [HostName] = []
+  var topClients = MetricsSettings.topClientsDefault
 }
 
 struct ListenerDraft: Sendable {

@@ -9,8 +9,11 @@ extension Snapshot {
       "workers          \(workers.plan)",
       "events           \(events.plan)",
       "connections      at most \(limits.maxConnections)",
-      "connection log   \(log.connections.plan)",
+      "admin            \(admin?.plan ?? "off")",
+      "metrics          \(metrics?.plan ?? "off")",
+      "connection log   \(log.plan)",
       "log level        \(log.level)",
+      "state            \(stateDirectory)",
       "drain            \(Plan.duration(drainMs, zero: "at once"))",
     ]
     for listener in listeners { lines += plan(of: listener) }
@@ -32,7 +35,7 @@ extension Snapshot {
     lines += plan(of: listener.proxyProtocol, withinMs: timeouts.proxyHeaderMs)
     lines += [
       "  backend        \(backend.name) (\(backend.balance.plan), \(tries))",
-      "    servers      \(backend.servers.map(\.address.description).joined(separator: ", "))",
+      "    servers      \(backend.servers.map(Plan.server).joined(separator: ", "))",
     ]
     lines += headerPlan(of: backend)
     lines.append("    splice       \(backend.splice)")
@@ -97,6 +100,16 @@ extension Snapshot {
 }
 
 private enum Plan {
+  static func names(_ members: [AdminSettings.Account]) -> String {
+    members.isEmpty ? "nobody else" : members.map(\.description).joined(separator: ", ")
+  }
+
+  /// `10.0.0.1:25`, and its share when that is not 1.
+  static func server(_ server: Server) -> String {
+    let isPlain = server.weight == Server.defaultWeight
+    return isPlain ? "\(server.address)" : "\(server.address) (weight \(server.weight))"
+  }
+
   static func relayed(_ type: UInt8) -> String {
     let kind = ProxyTLV.Kind(rawValue: type)
     return Scalar.relayedNames.first { $0.value == kind }?.key ?? Scalar.hexadecimal(type)
@@ -159,12 +172,34 @@ extension EventsChoice {
   }
 }
 
-extension LogTarget {
+extension AdminSettings {
   fileprivate var plan: String {
-    switch self {
-    case .stdout: "stdout"
-    case .off: "off"
-    case .file(let path): path
+    let owner = group.map { ", group \($0)" } ?? ""
+    let digits = String(mode, radix: 8)
+    let padded = String(repeating: "0", count: max(0, 4 - digits.utf8.count)) + digits
+    return "\(socket) (mode \(padded)\(owner)); \(Plan.names(operate)) may operate, "
+      + "\(Plan.names(view)) may view"
+  }
+}
+
+extension MetricsSettings {
+  fileprivate var plan: String {
+    let addresses = binds.map(\.description).joined(separator: ", ")
+    guard hasPage else { return "\(addresses), without the page" }
+    let clients = topClients == 0 ? "no clients" : "the \(topClients) busiest clients"
+    let names = hosts.isEmpty ? "" : ", asked as \(hosts.map(\.text).joined(separator: ", "))"
+    return "\(addresses), with the page (\(clients))\(names)"
+  }
+}
+
+extension LogSettings {
+  fileprivate var plan: String {
+    let some = fields == LogField.allCases ? "" : ", \(fields.count) fields"
+    switch connections {
+    case .stdout: return "stdout (\(format)\(some))"
+    case .journal: return "journal" + (some.isEmpty ? "" : " (\(fields.count) fields)")
+    case .off: return "off"
+    case .file(let path): return "\(path) (\(format)\(some))"
     }
   }
 }

@@ -76,7 +76,7 @@ extension Reader {
   }
 
   /// Reports, at the mapping, keys of it that must be there.
-  private mutating func requireEach<Key: SchemaKey>(
+  mutating func requireEach<Key: SchemaKey>(
     _ keys: [Key], in fields: [(Key, Tree.Node)], of noun: String, _ node: Tree.Node
   ) {
     for key in keys where !fields.contains(where: { $0.0 == key }) {

@@ -27,6 +27,9 @@ struct Reader {
           try Scalar.choice(
             text, of: ["auto": .auto, "ring": .ring, "epoll": .epoll], takes: key.takes)
         }
+      case .admin: draft.admin = admin(node)
+      case .metrics: draft.metrics = metrics(node)
+      case .stateDirectory: read(key, node, into: &draft.stateDirectory, Scalar.absolutePath)
       case .log: readLog(node, into: &draft.log)
       case .limits: readLimits(node, into: &draft.limits)
       case .timeouts:
@@ -41,24 +44,6 @@ struct Reader {
   }
 
   // MARK: Sections
-
-  private mutating func readLog(_ node: Tree.Node, into log: inout LogSettings) {
-    for (key, node) in fields(of: node, LogKey.allCases, path: "log") {
-      switch key {
-      case .connections:
-        read(key, node, into: &log.connections) { text throws(Unreadable) in
-          try Scalar.logTarget(text, takes: key.takes)
-        }
-      case .level:
-        read(key, node, into: &log.level) { text throws(Unreadable) in
-          let levels: KeyValuePairs<String, LogLevel> = [
-            "error": .error, "warning": .warning, "info": .info, "debug": .debug,
-          ]
-          return try Scalar.choice(text, of: levels, takes: key.takes)
-        }
-      }
-    }
-  }
 
   private mutating func readLimits(_ node: Tree.Node, into limits: inout Limits) {
     for (key, node) in fields(of: node, LimitsKey.allCases, path: "limits") {
@@ -143,12 +128,7 @@ struct Reader {
     }
     for (key, node) in fields {
       switch key {
-      case .servers:
-        draft.servers = items(key, node, limit: Reader.serversMax) { text throws(Unreadable) in
-          try Endpoint.server(text)
-        }.map {
-          Located(value: Server(name: $0.text.value, address: $0.value), position: $0.text.position)
-        }
+      case .servers: draft.servers = servers(key, node, "\(path).servers")
       case .sendProxy:
         draft.sendProxy = located(key, node) { text throws(Unreadable) in
           try Scalar.choice(text, of: ["none": .none, "v1": .v1, "v2": .v2], takes: key.takes)

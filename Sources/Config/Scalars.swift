@@ -112,7 +112,8 @@ enum Scalar {
   /// Where the connection log goes.
   static func logTarget(_ text: String, takes: String) throws(Unreadable) -> LogTarget {
     guard text.hasPrefix("/") else {
-      return try choice(text, of: ["stdout": .stdout, "off": .off], takes: takes)
+      return try choice(
+        text, of: ["stdout": .stdout, "journal": .journal, "off": .off], takes: takes)
     }
     guard !text.hasSuffix("/") else { throw Unreadable("\"\(text)\" is a directory; name a file") }
     guard text.utf8.count <= pathLengthMax else {

@@ -12,6 +12,8 @@ enum Schema {
   /// Each mapping's path, with its keys in the order of the reference.
   static let sections: [(path: String, keys: [any SchemaKey])] = [
     ("", RootKey.allCases),
+    ("admin", AdminKey.allCases),
+    ("metrics", MetricsKey.allCases),
     ("log", LogKey.allCases),
     ("limits", LimitsKey.allCases),
     ("timeouts", TimeoutKey.global),
@@ -20,6 +22,7 @@ enum Schema {
     ("listeners.NAME.proxy-protocol.sources", SourceKey.allCases),
     ("listeners.NAME.timeouts", TimeoutKey.listener),
     ("backends.NAME", BackendKey.allCases),
+    ("backends.NAME.servers", ServerKey.allCases),
     ("backends.NAME.proxy-tlvs", TLVKey.allCases),
     ("backends.NAME.proxy-header", ProxyHeaderKey.allCases),
     ("backends.NAME.timeouts", TimeoutKey.backend),
@@ -35,7 +38,9 @@ enum Schema {
 }
 
 enum RootKey: String, SchemaKey {
-  case workers, events, log, limits, timeouts
+  case workers, events, admin, metrics, log
+  case stateDirectory = "state-directory"
+  case limits, timeouts
   case trustedNetworks = "trusted-networks"
   case listeners, backends
 
@@ -43,7 +48,8 @@ enum RootKey: String, SchemaKey {
     switch self {
     case .workers: "auto or a number from 1 to 1024"
     case .events: "auto, ring or epoll"
-    case .log, .limits, .timeouts: "a mapping of settings"
+    case .admin, .metrics, .log, .limits, .timeouts: "a mapping of settings"
+    case .stateDirectory: "an absolute path"
     case .trustedNetworks: "networks such as 192.0.2.0/28, addresses, or unix"
     case .listeners: "a mapping of names to listeners"
     case .backends: "a mapping of names to backends"
@@ -53,17 +59,20 @@ enum RootKey: String, SchemaKey {
   var defaultText: String? {
     switch self {
     case .workers, .events: "auto"
-    case .log, .limits, .timeouts, .trustedNetworks, .listeners, .backends: nil
+    case .stateDirectory: Snapshot.defaultStateDirectory
+    case .admin, .metrics, .log, .limits, .timeouts, .trustedNetworks, .listeners, .backends: nil
     }
   }
 }
 
 enum LogKey: String, SchemaKey {
-  case connections, level
+  case connections, format, fields, level
 
   var takes: String {
     switch self {
-    case .connections: "stdout, off or an absolute path"
+    case .connections: "stdout, journal, off or an absolute path"
+    case .format: "json or text"
+    case .fields: "all, or a list of fields"
     case .level: "error, warning, info or debug"
     }
   }
@@ -71,6 +80,8 @@ enum LogKey: String, SchemaKey {
   var defaultText: String? {
     switch self {
     case .connections: "stdout"
+    case .format: "json"
+    case .fields: "all"
     case .level: "info"
     }
   }
@@ -166,7 +177,8 @@ enum BackendKey: String, SchemaKey {
 
   var takes: String {
     switch self {
-    case .servers: "a list of addresses such as \"192.0.2.10:25\" or \"unix:/run/x.sock\""
+    case .servers:
+      "a list of addresses such as \"192.0.2.10:25\" or \"unix:/run/x.sock\", or of mappings"
     case .sendProxy: "none, v1 or v2"
     case .proxyTLVs: "names such as unique-id and crc32c, or mappings such as { netns: blue }"
     case .relayTLVs: "names such as unique-id or aws, or types such as 0xEA"

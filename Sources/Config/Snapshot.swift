@@ -6,9 +6,17 @@ package import Wire
 /// Defaults are filled in and names are resolved, so that nothing below Config needs to know the
 /// file. Durations are whole milliseconds.
 package struct Snapshot: Hashable, Sendable {
+  package static let defaultStateDirectory = "/var/lib/sluice"
+
   package var workers: WorkerCount
   package var events: EventsChoice
+  /// Nil is off.
+  package var admin: AdminSettings?
+  /// Nil is off.
+  package var metrics: MetricsSettings?
   package var log: LogSettings
+  /// An absolute path: where what must outlive the process is kept, such as bans.
+  package var stateDirectory: String
   package var limits: Limits
   /// How long a drain may take, in milliseconds; 0 ends live connections at once.
   package var drainMs: UInt32
@@ -18,13 +26,17 @@ package struct Snapshot: Hashable, Sendable {
   package var backends: [Backend]
 
   package init(
-    workers: WorkerCount = .auto, events: EventsChoice = .auto, log: LogSettings = LogSettings(),
-    limits: Limits = Limits(), drainMs: UInt32 = Timeouts.drainDefaultMs, listeners: [Listener],
-    backends: [Backend]
+    workers: WorkerCount = .auto, events: EventsChoice = .auto, admin: AdminSettings? = nil,
+    metrics: MetricsSettings? = nil, log: LogSettings = LogSettings(),
+    stateDirectory: String = Snapshot.defaultStateDirectory, limits: Limits = Limits(),
+    drainMs: UInt32 = Timeouts.drainDefaultMs, listeners: [Listener], backends: [Backend]
   ) {
     self.workers = workers
     self.events = events
+    self.admin = admin
+    self.metrics = metrics
     self.log = log
+    self.stateDirectory = stateDirectory
     self.limits = limits
     self.drainMs = drainMs
     self.listeners = listeners
@@ -53,37 +65,6 @@ package enum EventsChoice: Hashable, Sendable {
   /// io_uring; the start fails where it is denied.
   case ring
   case epoll
-}
-
-/// What is logged, and where to.
-package struct LogSettings: Hashable, Sendable {
-  package var connections: LogTarget
-  package var level: LogLevel
-
-  package init(connections: LogTarget = .stdout, level: LogLevel = .info) {
-    self.connections = connections
-    self.level = level
-  }
-}
-
-/// Where the line of each ended connection goes.
-package enum LogTarget: Hashable, Sendable {
-  case stdout
-  case off
-  /// An absolute path, opened for appending.
-  case file(String)
-}
-
-/// The least important messages still written to standard error.
-package enum LogLevel: Int, Hashable, Comparable, Sendable {
-  case error
-  case warning
-  case info
-  case debug
-
-  package static func < (left: LogLevel, right: LogLevel) -> Bool {
-    left.rawValue < right.rawValue
-  }
 }
 
 /// Bounds on what the whole process takes.
@@ -299,10 +280,17 @@ package struct Server: Hashable, Sendable {
   /// The address as the file writes it.
   package var name: String
   package var address: SocketAddress
+  /// Its share of new connections, beside those of the backend's other servers: 0 ... 256. With 0
+  /// it gets none.
+  package var weight: Int
 
-  package init(name: String, address: SocketAddress) {
+  package static let defaultWeight = 1
+  package static let weightMax = 256
+
+  package init(name: String, address: SocketAddress, weight: Int = Server.defaultWeight) {
     self.name = name
     self.address = address
+    self.weight = weight
   }
 }
 

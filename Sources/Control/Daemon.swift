@@ -83,6 +83,7 @@ package struct Daemon: ~Copyable {
     do throws(SystemError) {
       switch target {
       case .off: return nil
+      case .journal: throw SystemError("journal", .notImplemented)
       case .stdout:
         return try ConnectionLog(Descriptor.duplicate(of: StandardStream.output.rawValue))
       case .file(let path): return try ConnectionLog(path: path)

@@ -6,6 +6,9 @@ import Testing
   @Test(arguments: Faults.keys + Faults.names + Faults.addresses + Faults.values + Faults.clashes)
   func names(fault: Case) { expectItsLines(fault) }
 
+  @Test(arguments: AdminFaults.values + AdminFaults.clashes)
+  func namesOfTheProcess(fault: Case) { expectItsLines(fault) }
+
   @Test(
     arguments: ProxyFaults.networks + ProxyFaults.listeners + ProxyFaults.clashes
       + ProxyFaults.tlvs + ProxyFaults.relayed + ProxyFaults.headers)

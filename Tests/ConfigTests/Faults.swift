@@ -5,8 +5,8 @@ enum Faults {
   static let keys: [Case] = [
     Case(
       File.top("¦trused: 1"),
-      #"unknown key "trused"; the top level takes workers, events, log, limits, timeouts, "#
-        + "trusted-networks, listeners, backends"),
+      #"unknown key "trused"; the top level takes workers, events, admin, metrics, log, "#
+        + "state-directory, limits, timeouts, trusted-networks, listeners, backends"),
     Case(File.top("¦time-outs: {}"), #"unknown key "time-outs", did you mean "timeouts"?"#),
     Case(
       File.top("limits: { ¦Max_Connections: 5 }"),
@@ -79,7 +79,7 @@ enum Faults {
     Case(
       "listeners: { a: { bind: \":25\", backend: b } }\nbackends: { ¦b: { retries: 1 } }",
       #"backend "b" has no servers; it takes a list of addresses such as "192.0.2.10:25" or "#
-        + #""unix:/run/x.sock""#),
+        + #""unix:/run/x.sock", or of mappings"#),
   ]
 
   static let long: String = String(repeating: "x", count: 65)
@@ -137,7 +137,7 @@ enum Faults {
     Case(
       File.servers("¦[]"),
       #"servers is empty; it takes a list of addresses such as "192.0.2.10:25" or "#
-        + #""unix:/run/x.sock""#),
+        + #""unix:/run/x.sock", or of mappings"#),
     Case(
       File.servers("[1.2.3.4:5, ¦0.0.0.0:25, ¦\"[::]:25\"]"),
       "servers: 0.0.0.0:25 is a wildcard; a server has one address, such as 127.0.0.1",
@@ -166,10 +166,10 @@ enum Faults {
     value("events: ¦uring", #""uring" is not one of auto, ring or epoll, did you mean "ring"?"#),
     value(
       "log: { connections: ¦of }",
-      #""of" is not one of stdout, off or an absolute path, did you mean "off"?"#),
+      #""of" is not one of stdout, journal, off or an absolute path, did you mean "off"?"#),
     value(
       "log: { connections: ¦sluice.log }",
-      #""sluice.log" is not one of stdout, off or an absolute path"#),
+      #""sluice.log" is not one of stdout, journal, off or an absolute path"#),
     value("log: { connections: ¦/var/log/ }", #""/var/log/" is a directory; name a file"#),
     value(
       "log: { level: ¦warn }",

@@ -36,6 +36,8 @@ import Testing
         let pair = "\(Schema.name(of: key)): \(text)"
         let written =
           switch path {
+          case "backends.NAME.servers":
+            "\(head) } }\nbackends: { b: { servers: [{ address: 127.0.0.1:1, \(pair) }] } }"
           case "": "\(pair)\n\(head)\(middle) } }"
           case "listeners.NAME": "\(head), \(pair)\(middle) } }"
           case "listeners.NAME.proxy-protocol":
@@ -56,7 +58,11 @@ import Testing
         }
         // It is for this header only, which is no default.
         if path == "backends.NAME.proxy-header" { snapshot?.backends[0].sendProxy = .none }
-        #expect(snapshot == bare, "\(path) \(pair)")
+        // These are on as soon as they are there.
+        var expected = bare
+        if path == "admin" { expected.admin = AdminSettings() }
+        if path == "metrics" { expected.metrics = MetricsSettings() }
+        #expect(snapshot == expected, "\(path) \(pair)")
       }
     }
   }
@@ -75,7 +81,7 @@ import Testing
         current? += line + "\n"
       }
     }
-    #expect(examples.count == 7)
+    #expect(examples.count == 9)
     for example in examples { #expect(parse(example).diagnostics.lines == [], "\(example)") }
     // The last one is there to show every key.
     let words = Set(examples.last?.split { " \n:{".contains($0) }.map(String.init) ?? [])

@@ -9,9 +9,23 @@ import Wire
     # Every key there is.
     workers: 4
     events: epoll
+    admin:
+      socket: /run/x.sock
+      mode: 600
+      group: adm
+      operate: [root, "@wheel"]
+      view: "1000"
+    metrics:
+      bind: [":9180", "[::1]:9181"]
+      page: true
+      hosts: [Edge.Example.NET.]
+      top-clients: off
     log:
       connections: /var/log/sluice/connections.log
+      format: text
+      fields: [client, peer_id, time]
       level: debug
+    state-directory: /srv/sluice
     limits:
       max-connections: 5000
     timeouts:
@@ -51,7 +65,9 @@ import Wire
       postfix:
         servers:
           - 127.0.0.1:10025
-          - "192.0.2.10:25"
+          - { weight: 0, address: "192.0.2.10:25" }
+          - address: 192.0.2.11:25
+            weight: 256
         send-proxy: v2
         proxy-tlvs:
           - unique-id
@@ -133,7 +149,8 @@ import Wire
       name: "postfix",
       servers: [
         Server(name: "127.0.0.1:10025", address: .ipv4(0x7f00_0001, port: 10025)),
-        Server(name: "192.0.2.10:25", address: .ipv4(0xc000_020a, port: 25)),
+        Server(name: "192.0.2.10:25", address: .ipv4(0xc000_020a, port: 25), weight: 0),
+        Server(name: "192.0.2.11:25", address: .ipv4(0xc000_020b, port: 25), weight: 256),
       ],
       sendProxy: .v2,
       tlvs: SnapshotTests.postfixTLVs,
@@ -143,7 +160,18 @@ import Wire
       source: .ipv4(0xc000_0205, port: 0), splice: .inline, congestion: "cubic")
     let expected = Snapshot(
       workers: .count(4), events: .epoll,
-      log: LogSettings(connections: .file("/var/log/sluice/connections.log"), level: .debug),
+      admin: AdminSettings(
+        socket: "/run/x.sock", mode: 0o600, group: "adm",
+        operate: [.user("root"), .group("wheel")], view: [.user("1000")]),
+      metrics: MetricsSettings(
+        binds: [
+          .ipv4(0, port: 9180), .ipv6(high: 0, low: 0, port: 9180, scope: 0),
+          .ipv6(high: 0, low: 1, port: 9181, scope: 0),
+        ], hasPage: true, hosts: [try #require(HostName("edge.example.net"))], topClients: 0),
+      log: LogSettings(
+        connections: .file("/var/log/sluice/connections.log"), format: .text,
+        fields: [.client, .senderID, .time], level: .debug),
+      stateDirectory: "/srv/sluice",
       limits: Limits(maxConnections: 5000), drainMs: 0, listeners: [smtp, imap],
       backends: [dovecot, postfix])
     #expect(snapshot == expected)
@@ -170,8 +198,13 @@ import Wire
     let made = try #require(snapshot)
     #expect(made.workers == .auto)
     #expect(made.events == .auto)
+    #expect(made.admin == nil)
+    #expect(made.metrics == nil)
     #expect(made.log.connections == .stdout)
+    #expect(made.log.format == .json)
+    #expect(made.log.fields == LogField.allCases)
     #expect(made.log.level == .info)
+    #expect(made.stateDirectory == "/var/lib/sluice")
     #expect(made.limits.maxConnections == 100_000)
     #expect(made.drainMs == 30_000)
     let listener = made.listeners[0]
@@ -199,6 +232,24 @@ import Wire
     #expect(backend.timeouts == TimeoutOverrides())
   }
 
+  /// `admin` and `metrics` are on as soon as they are there.
+  @Test(arguments: ["admin:", "admin: {}"]) func bareAdmin(line: String) throws {
+    let admin = try #require(parse(File.top(line)).snapshot?.admin)
+    #expect(admin.socket == "/run/sluice/admin.sock")
+    #expect(admin.mode == 0o660)
+    #expect(admin.group == nil)
+    #expect(admin.operate == [.user("root")])
+    #expect(admin.view == [])
+  }
+
+  @Test(arguments: ["metrics:", "metrics: {}"]) func bareMetrics(line: String) throws {
+    let metrics = try #require(parse(File.top(line)).snapshot?.metrics)
+    #expect(metrics.binds == [.ipv4(0x7f00_0001, port: 9180)])
+    #expect(metrics.hasPage)
+    #expect(metrics.hosts == [])
+    #expect(metrics.topClients == 20)
+  }
+
   @Test func blockAndFlowStylesAndByteOrderMarkMeanTheSame() {
     let block =
       "listeners:\n  a:\n    bind: ':25'\n    backend: b\n"
@@ -220,8 +271,12 @@ import Wire
         workers          4
         events           epoll
         connections      at most 5000
-        connection log   /var/log/sluice/connections.log
+        admin            /run/x.sock (mode 0600, group adm); root, @wheel may operate, 1000 may view
+        metrics          0.0.0.0:9180, [::]:9180, [::1]:9181, with the page (no clients), \
+        asked as edge.example.net
+        connection log   /var/log/sluice/connections.log (text, 3 fields)
         log level        debug
+        state            /srv/sluice
         drain            at once
 
         listener smtp
@@ -237,7 +292,7 @@ import Wire
             unix             require (own)
             everyone else    forbid
           backend        postfix (round-robin, 0 retries)
-            servers      127.0.0.1:10025, 192.0.2.10:25
+            servers      127.0.0.1:10025, 192.0.2.10:25 (weight 0), 192.0.2.11:25 (weight 256)
             send-proxy   v2, at most 1024 bytes, in multiples of 8
               tlvs       unique-id, crc32c, netns blue, \
         0xE5 "$$5 ${listener}/${client.address} é", 0xE0 ""
