@@ -54,8 +54,9 @@ uint32_t sluice_worker_list(struct sluice_worker *w, uint32_t *cursor,
         .id = {*cursor, c->generation},
         .age_us = (w->now_ns - c->summary.accepted_ns) / 1000,
         .idle_us = (w->now_ms - c->active_ms) * 1000,
-        .bytes_up = c->halves[0].bytes,
-        .bytes_down = c->halves[1].bytes,
+        // Held bytes are not let go of yet, as in the summary.
+        .bytes_up = c->halves[0].bytes - buffer_length(c->halves[0].held),
+        .bytes_down = c->halves[1].bytes - buffer_length(c->halves[1].held),
         .listener = c->listener,
         .dialled = c->state == STATE_OPEN || c->state == STATE_DELIVERING,
     };

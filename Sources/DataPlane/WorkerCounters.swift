@@ -136,14 +136,31 @@ extension WorkerCounts {
     servers.add(server, ServerColumns.dialFailures + error.rawValue)
   }
 
-  /// - Parameter server: the last one that was dialled.
-  mutating func closed(
-    _ summary: sluice_summary, listener: Int, server: Int?, in table: RouteTable
+  /// Bytes that were not counted before.
+  mutating func moved(
+    _ bytes: LiveBytes.Bytes, listener: Int, server: Int?, in table: RouteTable
   ) {
     let listener = table.series.listeners[listener]
+    listeners.add(listener, ListenerColumns.bytesUp, bytes.up)
+    listeners.add(listener, ListenerColumns.bytesDown, bytes.down)
+    guard let server else { return }
+    let (backend, place) = table.seriesOf(server: server)
+    backends.add(backend, BackendColumns.bytesUp, bytes.up)
+    backends.add(backend, BackendColumns.bytesDown, bytes.down)
+    servers.add(place, ServerColumns.bytesUp, bytes.up)
+    servers.add(place, ServerColumns.bytesDown, bytes.down)
+  }
+
+  /// - Parameters:
+  ///   - bytes: those that were not counted while it lived.
+  ///   - server: the last one that was dialled.
+  mutating func closed(
+    _ summary: sluice_summary, _ bytes: LiveBytes.Bytes, listener: Int, server: Int?,
+    in table: RouteTable
+  ) {
+    moved(bytes, listener: listener, server: server, in: table)
+    let listener = table.series.listeners[listener]
     listeners.add(listener, ListenerColumns.ended)
-    listeners.add(listener, ListenerColumns.bytesUp, summary.bytes_up)
-    listeners.add(listener, ListenerColumns.bytesDown, summary.bytes_down)
     listeners.add(listener, ListenerColumns.splicedUp, summary.spliced_up)
     listeners.add(listener, ListenerColumns.splicedDown, summary.spliced_down)
     ListenerColumns.duration.note(summary.duration_us, in: &listeners, listener)
@@ -152,18 +169,13 @@ extension WorkerCounts {
     if let reason = RejectReason.position(ofNumber: summary.reason) {
       listeners.add(listener, ListenerColumns.reasons + reason)
     }
-    if let server { served(summary, table.seriesOf(server: server)) }
+    if let server, summary.connect_us > 0 { served(summary, table.seriesOf(server: server)) }
   }
 
   private mutating func served(
     _ summary: sluice_summary, _ series: (backend: Int, server: Int)
   ) {
     let (backend, server) = series
-    backends.add(backend, BackendColumns.bytesUp, summary.bytes_up)
-    backends.add(backend, BackendColumns.bytesDown, summary.bytes_down)
-    servers.add(server, ServerColumns.bytesUp, summary.bytes_up)
-    servers.add(server, ServerColumns.bytesDown, summary.bytes_down)
-    guard summary.connect_us > 0 else { return }
     BackendColumns.connect.note(summary.connect_us, in: &backends, backend)
     servers.add(server, ServerColumns.connects)
     servers.add(server, ServerColumns.connectUs, summary.connect_us)

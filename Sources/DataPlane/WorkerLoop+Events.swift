@@ -219,7 +219,10 @@ extension WorkerLoop {
     }
     let table = generations.table(memory.generation) ?? router.table
     giveBack(&memory, table)
-    counts.closed(summary, listener: Int(event.listener), server: memory.server, in: table)
+    let bytes = liveBytes.rest(
+      of: event.id.slot, upTo: .init(up: summary.bytes_up, down: summary.bytes_down))
+    counts.closed(
+      summary, bytes, listener: Int(event.listener), server: memory.server, in: table)
     if let sink {
       var record = ConnectionRecord(
         summary, memory, table, listener: Int(event.listener), endedWallMs: wallMs)

@@ -21,6 +21,7 @@ struct WorkerLoop: ~Copyable {
   /// By slot, of connections that came with a PROXY header or were turned away for one.
   var notes: [UInt32: HeaderNotes] = [:]
   var counts = WorkerCounts()
+  var liveBytes = LiveBytes()
   /// By listener: where Unix listeners stand, since a connection's memory has no room for paths.
   let paths: [Int: SocketAddress]
   let index: Int
@@ -71,7 +72,8 @@ struct WorkerLoop: ~Copyable {
   /// Until told to stop. Connections that still live then end with the worker.
   mutating func run() {
     while !isStopping {
-      let hasWork = mailbox.isWaiting || ending != nil || isRetiringSockets
+      let hasWork =
+        mailbox.isWaiting || ending != nil || isRetiringSockets || liveBytes.isUnderWay
       let count = worker.turn(waitingAtMostMs: hasWork ? 0 : -1)
       if count > 0 {
         wallMs = Clock.wallMs
@@ -80,6 +82,7 @@ struct WorkerLoop: ~Copyable {
       }
       for command in mailbox.take(atMost: WorkerLoop.commandsPerTurn) { carryOut(command) }
       goOnEnding()
+      goOnCounting()
       if isRetiringSockets { closeRetiredSockets() }
     }
     mailbox.close()
@@ -113,9 +116,7 @@ struct WorkerLoop: ~Copyable {
     case .stats(let reply):
       reply.send(WorkerStats(worker.stats))
     case .counts(let reply):
-      counts.stats = WorkerStats(worker.stats)
-      counts.oldestSerial = generations.oldestSerial
-      reply.send(counts)
+      liveBytes.wait(reply)
     case .drain:
       for socket in sockets { worker.unlisten(tag: socket.listener) }
       isRetiringSockets = true

@@ -64,23 +64,56 @@ import Wire
     #expect(now.servers[0, ServerColumns.arrived] == 1)
     #expect(now.servers[0, ServerColumns.left] == 0)
     #expect(now.servers[0, ServerColumns.dials] == 1)
+    // Bytes count while it lives, and once.
+    #expect(now.listeners[0, ListenerColumns.bytesUp] == 5)
+    #expect(now.servers[0, ServerColumns.bytesDown] == 3)
+    try client.write("67")
+    #expect(try upstream.readExactly(2).count == 2)
+    #expect(try counts(pool).backends[0, BackendColumns.bytesUp] == 7)
     client.close()
     upstream.close()
     try until("the end") {
       now = try counts(pool)
       return now.listeners[0, ListenerColumns.ended] == 1
     }
-    #expect(now.listeners[0, ListenerColumns.bytesUp] == 5)
+    #expect(now.listeners[0, ListenerColumns.bytesUp] == 7)
     #expect(now.listeners[0, ListenerColumns.bytesDown] == 3)
     #expect(now.listeners[0, ListenerColumns.ends + ConnectionEnd.clientFIN.position] == 1)
     #expect(now.backends[0, BackendColumns.left] == 1)
-    #expect(now.backends[0, BackendColumns.bytesUp] == 5)
+    #expect(now.backends[0, BackendColumns.bytesUp] == 7)
     #expect(now.servers[0, ServerColumns.left] == 1)
     #expect(now.servers[0, ServerColumns.connects] == 1)
     #expect(now.servers[0, ServerColumns.bytesDown] == 3)
     #expect(sum(now.listeners, ListenerColumns.duration) == 1)
     #expect(sum(now.backends, BackendColumns.connect) == 1)
     #expect(sum(now.backends, BackendColumns.firstByte) == 1)
+  }
+
+  /// More live connections than are looked at in one turn, and some that end between two looks.
+  @Test(arguments: Source.available)
+  func bytesOfLiveConnectionsNeverCountTwice(_ source: Source) throws {
+    let backend = try ListeningSocket()
+    let port = ReservedPort.take()
+    let pool = try pool(source, table([backend.endpoint]), port: port)
+    defer { pool.stopAndJoin() }
+    var clients: [StreamSocket] = []
+    var upstreams: [StreamSocket] = []
+    for _ in 0..<700 {
+      clients.append(try StreamSocket.connect(to: .loopback(port)))
+      upstreams.append(try backend.accept())
+    }
+    for round in 1...3 {
+      for client in clients { try client.write("x") }
+      for upstream in upstreams { #expect(try upstream.readExactly(1).count == 1) }
+      let now = try counts(pool)
+      #expect(now.listeners[0, ListenerColumns.bytesUp] == UInt64(700 + 350 * (round - 1)))
+      guard round == 1 else { continue }
+      for socket in clients[350...] + upstreams[350...] { socket.close() }
+      (clients, upstreams) = (Array(clients[..<350]), Array(upstreams[..<350]))
+    }
+    for socket in clients + upstreams { socket.close() }
+    try until("the ends") { try counts(pool).listeners[0, ListenerColumns.ended] == 700 }
+    #expect(try counts(pool).listeners[0, ListenerColumns.bytesUp] == 1400)
   }
 
   private func sum(_ rows: CounterRows, _ columns: HistogramColumns) -> UInt64 {
