@@ -113,7 +113,9 @@ let package = Package(
       swiftSettings: testSettings, linkerSettings: linkSanitizer),
     .testTarget(
       name: "ControlTests",
-      dependencies: ["AdminAPI", "Control", "Config", "DataPlane", "Routing", "System", "Wire"],
+      dependencies: [
+        "AdminAPI", "Control", "Config", "DataPlane", "Routing", "System", "Wire", "TestSupport",
+      ],
       swiftSettings: testSettings, linkerSettings: linkSanitizer),
     .testTarget(
       name: "ScenarioTests", dependencies: ["sluice", "TestSupport", "System", "Wire"],

@@ -15,6 +15,7 @@ package final class ConnectionLog: Sendable {
   private let wake: EventCounter
   private let writer: Guarded<ConnectionLogWriter>
   private let limit: Int
+  private let tally = ConnectionLogTally()
   private let thread: Guarded<Thread?> = Guarded(nil)
 
   private struct Queue {
@@ -55,7 +56,9 @@ package final class ConnectionLog: Sendable {
     guard !lines.isEmpty else { return }
     let wasEmpty = queue.withLock { queue in
       guard queue.lines.count + lines.count <= limit else {
-        queue.lost += lineCount(lines.span)
+        let count = lineCount(lines.span)
+        queue.lost += count
+        tally.drop(count)
         return false
       }
       let wasEmpty = queue.lines.isEmpty
@@ -64,6 +67,8 @@ package final class ConnectionLog: Sendable {
     }
     if wasEmpty { wake.signal() }
   }
+
+  package var counts: ConnectionLogCounts { tally.counts }
 
   /// Opens the file anew before the next line, for whoever renamed it.
   package func reopen() {
@@ -91,7 +96,11 @@ package final class ConnectionLog: Sendable {
       let (lost, reopens, closing) = take(&batch)
       writer.lost += lost
       writer.followFile(reopens: reopens)
+      let (before, lines) = (writer.lost, lineCount(batch.span))
       writer.write(batch) { [self] in isPastClosing }
+      let failed = writer.lost - min(before, writer.lost)
+      tally.drop(min(failed, lines))
+      tally.wrote(lines - min(failed, lines))
       // A burst's memory goes back; an everyday batch keeps its own.
       if batch.capacity > ConnectionLog.keptCapacity {
         batch = []
