@@ -98,6 +98,11 @@ package struct BackendEntry: Sendable {
   package let name: String
   /// Indexes into `RouteTable.servers`, beginning where the backend before it ends; never empty.
   package let servers: Range<Int>
+  package let balance: BalanceKind
+  /// How long a server's share of new connections grows after it has come back; 0 is at once.
+  package let slowStartMs: UInt32
+  /// With a smaller part of the servers up, in percent, all are used.
+  package let panicPercent: Int
   /// Further tries after the first.
   package let retries: Int
   package let header: ProxyHeaderVersion
@@ -112,7 +117,8 @@ package struct BackendEntry: Sendable {
   package init(
     name: String, servers: Range<Int>, retries: Int, header: ProxyHeaderVersion,
     splice: SpliceEngine, source: SocketAddress?, congestion: String,
-    tlvs: TLVPlan = TLVPlan(), passesClientHeader: Bool = false
+    tlvs: TLVPlan = TLVPlan(), passesClientHeader: Bool = false,
+    balance: BalanceKind = .roundRobin, slowStartMs: UInt32 = 0, panicPercent: Int = 0
   ) {
     precondition(!servers.isEmpty)
     self.name = name
@@ -124,6 +130,9 @@ package struct BackendEntry: Sendable {
     self.congestion = congestion
     self.tlvs = tlvs
     self.passesClientHeader = passesClientHeader
+    self.balance = balance
+    self.slowStartMs = slowStartMs
+    self.panicPercent = panicPercent
   }
 }
 
