@@ -60,8 +60,11 @@ let package = Package(
     .target(
       name: "CYAML", path: "CSources/CYAML", cSettings: cSettings,
       linkerSettings: [.linkedLibrary("yaml")]),
+    .target(
+      name: "CAres", path: "CSources/CAres", cSettings: cSettings,
+      linkerSettings: [.linkedLibrary("cares")]),
     .target(name: "Wire", swiftSettings: swiftSettings),
-    .target(name: "System", dependencies: ["CLibc", "Wire"], swiftSettings: swiftSettings),
+    .target(name: "System", dependencies: ["CAres", "CLibc", "Wire"], swiftSettings: swiftSettings),
     // Floor 1
     .target(name: "Routing", dependencies: ["Wire"], swiftSettings: swiftSettings),
     // Floor 2

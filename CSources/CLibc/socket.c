@@ -174,6 +174,17 @@ int system_unix_alive(const struct system_address *address) {
   return code == ECONNREFUSED ? 0 : -code;
 }
 
+bool system_has_way(const struct system_address *address) {
+  struct sockaddr_storage to;
+  memcpy(&to, address->storage, sizeof to);
+  // A datagram socket connects by choosing a route and a source address, and no more. ip(7)
+  int descriptor = socket(to.ss_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (descriptor < 0) return false;
+  bool has_way = connect(descriptor, (const struct sockaddr *)&to, address->length) == 0;
+  close(descriptor);
+  return has_way;
+}
+
 int system_accept(int listener, struct system_address *from) {
   struct sockaddr_storage address;
   socklen_t length;

@@ -24,6 +24,13 @@ package enum Sockets {
     return Descriptor(owning: try checked(unsafe system_connect(&raw, timeoutMs), "connect"))
   }
 
+  /// Whether this machine has a route and a source address towards `address`; nothing is sent.
+  package static func hasWay(to address: SocketAddress) -> Bool {
+    if case .unix = address { return true }
+    guard var raw = try? rawAddress(address) else { return false }
+    return unsafe system_has_way(&raw)
+  }
+
   /// Blocks until a client comes. [EMFILE, ENFILE, EINVAL after `shutdownBoth`: accept(2)]
   package static func accept(_ listener: borrowing Descriptor) throws(SystemError) -> Accepted {
     var raw = system_address()

@@ -16,6 +16,7 @@ package struct SystemError: Error, Sendable, CustomStringConvertible {
     package static let noEntry = Code(rawValue: 2)  // ENOENT
     package static let deviceAbsent = Code(rawValue: 6)  // ENXIO
     package static let tryAgain = Code(rawValue: 11)  // EAGAIN
+    package static let noMemory = Code(rawValue: 12)  // ENOMEM
     package static let accessDenied = Code(rawValue: 13)  // EACCES
     package static let invalid = Code(rawValue: 22)  // EINVAL
     package static let tooManyInSystem = Code(rawValue: 23)  // ENFILE

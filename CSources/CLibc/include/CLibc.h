@@ -111,6 +111,8 @@ int system_connect(const struct system_address *address, uint32_t timeout_ms);
 // Whether a socket stands behind a Unix path: 1, or 0 for a file that a dead one left. Nobody
 // who listens there notices. [ENOENT, EACCES, …: connect(2)]
 int system_unix_alive(const struct system_address *address);
+// Whether this machine has a route and an address of its own towards an address; nothing is sent.
+bool system_has_way(const struct system_address *address);
 int system_accept(int listener, struct system_address *from);  // blocking, close-on-exec
 int system_local_address(int descriptor, struct system_address *out);
 int system_remote_address(int descriptor, struct system_address *out);
