@@ -127,4 +127,25 @@ int system_adopt_listener(int descriptor, bool *dual);
 // when LISTEN_PID names another process. The variables are taken out of the environment.
 int system_listen_descriptors(void);
 
+// ---- Many sockets at once ------------------------------------------------------------------
+
+// One socket that something happened to: `token` as given to system_poller_watch.
+struct system_ready {
+  uint64_t token;
+  bool is_readable, is_writable;
+};
+int system_poller_open(void);  // epoll_create1(2), close-on-exec
+// From now on each change of a socket to readable or writable (or failed, which is both) is
+// reported once. Closing the descriptor ends it.
+int system_poller_watch(int poller, int descriptor, uint64_t token);
+// At most `capacity` of them; a negative time-out waits for ever. 0 when interrupted.
+int system_poller_wait(int poller, struct system_ready *into, int capacity, int timeout_ms);
+// A non-blocking socket that connects. 0 and its descriptor, or -errno; EINPROGRESS is no error.
+// `source` may be NULL. [connect(2), bind(2)]
+int system_connect_start(const struct system_address *address,
+                         const struct system_address *_Nullable source, int *descriptor);
+int system_socket_error(int descriptor);  // SO_ERROR as -errno, 0 without one
+// Like write(2), without SIGPIPE.
+int64_t system_send(int descriptor, const uint8_t *bytes, size_t count);
+
 #pragma clang assume_nonnull end
