@@ -2,7 +2,6 @@
 // The data plane has sockets of its own.
 #include "CLibc.h"
 
-#include <stdlib.h>
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -239,20 +238,6 @@ int system_adopt_listener(int descriptor, bool *dual) {
       fcntl(descriptor, F_SETFD, FD_CLOEXEC) != 0)
     return -errno;
   return 0;
-}
-
-int system_listen_descriptors(void) {
-  const char *process = getenv("LISTEN_PID");
-  const char *count = getenv("LISTEN_FDS");
-  int descriptors = 0;
-  if (process && count && strtol(process, NULL, 10) == getpid()) {
-    long parsed = strtol(count, NULL, 10);
-    descriptors = parsed > 0 && parsed <= 1024 ? (int)parsed : 0;
-  }
-  unsetenv("LISTEN_PID");
-  unsetenv("LISTEN_FDS");
-  unsetenv("LISTEN_FDNAMES");
-  return descriptors;
 }
 
 int system_try_congestion(const char *name) {

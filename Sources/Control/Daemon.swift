@@ -12,6 +12,7 @@ package struct Daemon: ~Copyable {
   private let pool: WorkerPool
   private let log: ConnectionLog?
   private let signals: Signals
+  private let report: ServiceReport
   private var drain: Drain
 
   /// Why it does not start; sentences for the operator.
@@ -26,11 +27,18 @@ package struct Daemon: ~Copyable {
 
   /// Starts serving. Call it on the main thread, before any other thread was started: signals
   /// are blocked in all of them.
-  package init(_ snapshot: Snapshot) throws(Refusal) {
-    Notice.setLevel(snapshot.log.level)
+  package init(_ configured: Snapshot) throws(Refusal) {
+    Notice.setLevel(configured.log.level)
     let signals = try Daemon.openSignals()
+    let report = ServiceReport()
+    let handedOver = InheritedSockets.take()
+    let activation = Activation(configured, handedOver)
+    for sentence in activation.notes { Notice.write(sentence) }
+    for sentence in activation.warnings { Notice.write(sentence, .warning) }
+    guard activation.errors.isEmpty else { throw Refusal(sentences: activation.errors) }
+    let snapshot = activation.snapshot
+    let inherited = handedOver.listening
     let facts = Preflight.facts(for: snapshot)
-    let inherited = InheritedSocket.take()
     let preflight = Preflight(snapshot, facts) { address in
       inherited.contains { $0.serves(address) } ? nil : Sockets.obstacle(to: address)
     }
@@ -47,22 +55,27 @@ package struct Daemon: ~Copyable {
     self.snapshot = snapshot
     self.log = log
     self.signals = signals
+    self.report = report
     drain = Drain(drainMs: snapshot.drainMs)
     let listeners = Daemon.counted(snapshot.listeners.count, "listener")
     let workers = Daemon.counted(facts.workers, "worker")
     Notice.write("serving \(listeners) with \(workers) (events: \(pool.source))")
+    report.started("\(listeners) with \(workers)")
   }
 
   /// Serves until a signal ends it; returns when everything is closed.
   package consuming func run() {
     while true {
-      let waitMs = drain.isServing ? nil : Daemon.lookEveryMs
+      let waitMs =
+        drain.isServing ? report.waitMs(nowNs: Clock.monotonicNs) : Daemon.lookEveryMs
       _ = try? Readiness.reading(signals.number, waitingAtMostMs: waitMs)
       while let signal = try? signals.next() {
         if take(signal) == .stop { return close() }
       }
       let step = drain.look(nowNs: Clock.monotonicNs, liveConnections: pool.liveConnections)
       if carryOut(step) == .stop { return close() }
+      report.tick(
+        nowNs: Clock.monotonicNs, connections: pool.liveConnections, workers: pool.stats)
     }
   }
 
@@ -144,8 +157,10 @@ package struct Daemon: ~Copyable {
     case .reopenLogs:
       log?.reopen()
     case .reload:
+      report.reloading()
       Notice.write(
         "SIGHUP changes nothing: the configuration is read at the start only", .warning)
+      report.reloaded(nil)
     }
     return nil
   }
@@ -156,6 +171,7 @@ package struct Daemon: ~Copyable {
       let live = Daemon.counted(pool.liveConnections, "connection")
       let seconds = (snapshot.drainMs + 999) / 1000
       Notice.write("draining \(live), for at most \(seconds) s; a second SIGTERM ends them now")
+      report.stopping(drainMs: snapshot.drainMs)
       pool.drain()
       // The answers come after the drain was carried out: what was accepted before it is counted
       // from here on, and not taken for nothing left.

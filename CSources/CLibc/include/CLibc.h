@@ -123,9 +123,20 @@ int system_try_congestion(const char *name);
 // Whether it is a listening stream socket; it gets close-on-exec and O_NONBLOCK. `dual` says that
 // it is IPv6 and takes IPv4 clients too. -ENOTSOCK or -EINVAL when it is something else.
 int system_adopt_listener(int descriptor, bool *dual);
+
+// ---- The service manager -------------------------------------------------------------------
+
+// Copies a variable's value, without a NUL, and takes it out of the environment; its length.
+// [ENOENT; ENAMETOOLONG: longer than `capacity`, and gone all the same]
+int64_t system_environment_take(const char *name, uint8_t *into, size_t capacity);
 // How many descriptors a service manager handed to this process, from 3 on (sd_listen_fds(3)); 0
 // when LISTEN_PID names another process. The variables are taken out of the environment.
 int system_listen_descriptors(void);
+// A datagram socket; each send waits at most so long for room. [EMFILE, ENFILE]
+int system_notify_open(uint32_t timeout_ms);
+// [EAGAIN: no room in time; ENOENT, ECONNREFUSED: nobody is there; send(2), unix(7)]
+int64_t system_notify_send(int descriptor, const struct system_address *to, const uint8_t *bytes,
+                           size_t count);
 
 // ---- Many sockets at once ------------------------------------------------------------------
 
