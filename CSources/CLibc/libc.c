@@ -9,6 +9,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
@@ -71,6 +72,7 @@ static void file_describe(const struct stat *status, struct system_file *out) {
   out->kind = S_ISREG(status->st_mode)    ? SYSTEM_FILE_REGULAR
               : S_ISFIFO(status->st_mode) ? SYSTEM_FILE_PIPE
               : S_ISSOCK(status->st_mode) ? SYSTEM_FILE_SOCKET
+              : S_ISDIR(status->st_mode)  ? SYSTEM_FILE_DIRECTORY
                                           : SYSTEM_FILE_OTHER;
 }
 
@@ -90,6 +92,35 @@ int system_file_at(const char *path, struct system_file *out) {
 
 int system_remove(const char *path) {
   return unlink(path) == 0 ? 0 : -errno;
+}
+
+int64_t system_directory_names(const char *path, uint8_t *into, size_t capacity) {
+  DIR *directory = opendir(path);
+  if (directory == NULL) return -errno;
+  size_t count = 0;
+  int64_t result = 0;
+  while (result == 0) {
+    errno = 0;
+    const struct dirent *entry = readdir(directory);
+    if (entry == NULL) {
+      result = errno == 0 ? (int64_t)count : -errno;
+      break;
+    }
+    if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+    size_t length = strlen(entry->d_name) + 1;
+    if (length > capacity - count) {
+      result = -EFBIG;
+      break;
+    }
+    memcpy(into + count, entry->d_name, length);
+    count += length;
+  }
+  closedir(directory);
+  return result;
+}
+
+const char *system_environment(const char *name) {
+  return getenv(name);
 }
 
 int system_poll_two(int first, int first_events, int second, int second_events,

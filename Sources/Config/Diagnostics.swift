@@ -1,21 +1,48 @@
+/// One file of a configuration that has several.
+package final class SourceFile: Sendable {
+  /// As messages name it.
+  package let name: String
+  /// 0 is the file that includes the others, which follow in the order of reading.
+  package let order: Int
+
+  init(name: String, order: Int) {
+    self.name = name
+    self.order = order
+  }
+}
+
+extension SourceFile: Hashable {
+  package static func == (left: SourceFile, right: SourceFile) -> Bool {
+    left.order == right.order && left.name == right.name
+  }
+
+  package func hash(into hasher: inout Hasher) { hasher.combine(order) }
+}
+
 /// A place in a file: 1-based line, and 1-based column counted in characters.
 package struct Position: Hashable, Comparable, Sendable {
   package var line: Int
   package var column: Int
+  /// Nil when the configuration is one file.
+  package var file: SourceFile?
 
-  package init(line: Int, column: Int) {
+  package init(line: Int, column: Int, file: SourceFile? = nil) {
     self.line = line
     self.column = column
+    self.file = file
   }
 
   package static func < (left: Position, right: Position) -> Bool {
-    (left.line, left.column) < (right.line, right.column)
+    (left.file?.order ?? 0, left.line, left.column)
+      < (right.file?.order ?? 0, right.line, right.column)
   }
 }
 
 extension Position: CustomStringConvertible {
-  /// `14:9`.
-  package var description: String { "\(line):\(column)" }
+  /// `14:9`, and with several files `conf.d/a.yaml:14:9`.
+  package var description: String {
+    file.map { "\($0.name):\(line):\(column)" } ?? "\(line):\(column)"
+  }
 }
 
 /// A value read from the file, with the place to blame when it clashes with another.
@@ -47,9 +74,10 @@ package struct Diagnostic: Hashable, Sendable {
 
   /// `file:line:column: message`, or `file:line:column: warning: message`, as compilers print it.
   package func line(file: String) -> String {
-    switch severity {
-    case .error: "\(file):\(position): \(message)"
-    case .warning: "\(file):\(position): warning: \(message)"
+    let place = position.file == nil ? "\(file):\(position)" : "\(position)"
+    return switch severity {
+    case .error: "\(place): \(message)"
+    case .warning: "\(place): warning: \(message)"
     }
   }
 }
@@ -64,7 +92,7 @@ package struct Diagnostics: Sendable {
   /// and a text can be as long as the file.
   private static let messageMax = 600
 
-  /// As the messages name the file.
+  /// As the messages name the file, or the first of several.
   package let file: String
   private var kept: [Diagnostic] = []
   private var dropped = 0

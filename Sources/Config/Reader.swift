@@ -21,6 +21,8 @@ struct Reader {
     var draft = Draft(root: tree.root.position)
     for (key, node) in fields {
       switch key {
+      // Done when the tree was made.
+      case .include: break
       case .workers: read(key, node, into: &draft.workers, Reader.workers)
       case .events:
         read(key, node, into: &draft.events) { text throws(Unreadable) in

@@ -38,7 +38,7 @@ enum Schema {
 }
 
 enum RootKey: String, SchemaKey {
-  case workers, events, admin, metrics, log
+  case include, workers, events, admin, metrics, log
   case stateDirectory = "state-directory"
   case limits, timeouts
   case trustedNetworks = "trusted-networks"
@@ -46,6 +46,7 @@ enum RootKey: String, SchemaKey {
 
   var takes: String {
     switch self {
+    case .include: "the path of a file or directory, or a list"
     case .workers: "auto or a number from 1 to 1024"
     case .events: "auto, ring or epoll"
     case .admin, .metrics, .log, .limits, .timeouts: "a mapping of settings"
@@ -60,7 +61,9 @@ enum RootKey: String, SchemaKey {
     switch self {
     case .workers, .events: "auto"
     case .stateDirectory: Snapshot.defaultStateDirectory
-    case .admin, .metrics, .log, .limits, .timeouts, .trustedNetworks, .listeners, .backends: nil
+    case .include, .admin, .metrics, .log, .limits, .timeouts, .trustedNetworks, .listeners,
+      .backends:
+      nil
     }
   }
 }

@@ -25,14 +25,22 @@ package struct Tree: Sendable {
   }
 
   package var root: Node
+  package let nodeCount: Int
 
   /// Parses UTF-8 YAML of at most 8 MiB, a depth of 32 and 1,000,000 nodes; aliases, anchors, tags
   /// and further documents are refused. Nil when there is no tree; the reason is then in
   /// `diagnostics`. Duplicate keys and control characters are errors too, but leave a tree.
-  package init?(parsing text: [UInt8], diagnostics: inout Diagnostics) {
+  ///
+  /// - Parameters:
+  ///   - file: stands in every position of the tree.
+  ///   - mayBeEmpty: makes an empty mapping of an empty file.
+  package init?(
+    parsing text: [UInt8], file: SourceFile? = nil, mayBeEmpty: Bool = false,
+    diagnostics: inout Diagnostics
+  ) {
     guard text.count <= Int(cyaml_text_max) else {
       diagnostics.error(
-        Position(line: 1, column: 1),
+        Position(line: 1, column: 1, file: file),
         "the file has \(text.count) bytes; at most \(cyaml_text_max) are read")
       return nil
     }
@@ -40,14 +48,54 @@ package struct Tree: Sendable {
     let text = text.starts(with: [0xef, 0xbb, 0xbf]) ? Array(text.dropFirst(3)) : text
     let document = Document(text.span)
     let outcome = document.outcome
+    nodeCount = Int(outcome.node_count)
+    if mayBeEmpty, outcome.problem == .empty {
+      root = Node(position: Position(line: 1, column: 1, file: file), value: .mapping([]))
+      return
+    }
     guard outcome.problem == .none else {
-      let problem = SyntaxProblem(outcome: outcome, message: document.message, text: text)
+      var problem = SyntaxProblem(outcome: outcome, message: document.message, text: text)
+      problem.position.file = file
       diagnostics.error(problem.position, problem.sentence)
       return nil
     }
-    var builder = Builder(diagnostics: diagnostics)
+    var builder = Builder(file: file, diagnostics: diagnostics)
     root = builder.node(0, in: document)
     diagnostics = builder.diagnostics
+  }
+
+  /// The value of a key of the root.
+  subscript(key: String) -> Node? {
+    guard case .mapping(let entries) = root.value else { return nil }
+    return entries.first { $0.key == key }?.value
+  }
+
+  /// Takes an entry out of the root.
+  mutating func remove(_ key: String) -> Entry? {
+    guard case .mapping(var entries) = root.value,
+      let index = entries.firstIndex(where: { $0.key == key })
+    else { return nil }
+    let entry = entries.remove(at: index)
+    root.value = .mapping(entries)
+    return entry
+  }
+
+  static func duplicate(_ key: String, _ first: Position) -> String {
+    "duplicate key \"\(key)\"; the first is at \(first)"
+  }
+
+  /// The text without its control characters, and the first of these, as `U+000A`. No setting has
+  /// a use for them, and they would reach logs and terminals.
+  static func printable(_ text: String) -> (text: String, control: String?) {
+    // U+2028 and U+2029 break lines too.
+    let isControl: (Unicode.Scalar) -> Bool = {
+      $0.value < 0x20 || (0x7f...0x9f).contains($0.value) || (0x2028...0x2029).contains($0.value)
+    }
+    guard let control = text.unicodeScalars.first(where: isControl) else { return (text, nil) }
+    let digits = String(control.value, radix: 16, uppercase: true)
+    let padded = String(repeating: "0", count: 4 - digits.count) + digits
+    let rest = String(String.UnicodeScalarView(text.unicodeScalars.filter { !isControl($0) }))
+    return (rest, "U+\(padded)")
   }
 }
 
@@ -87,11 +135,12 @@ private struct Document: ~Copyable {
 
 /// Makes the tree from the flat nodes; as deep as the C parser's cap of 32.
 private struct Builder {
+  let file: SourceFile?
   var diagnostics: Diagnostics
 
   mutating func node(_ index: UInt32, in document: borrowing Document) -> Tree.Node {
     let raw = document.node(index)
-    let position = Position(line: Int(raw.line), column: Int(raw.column))
+    let position = place(of: raw)
     let value: Tree.Value =
       switch raw.kind {
       case .scalar: .scalar(text(raw, index, document, position), isQuoted: raw.is_quoted)
@@ -119,11 +168,11 @@ private struct Builder {
     var child = raw.first_child
     while child != 0 {
       let key = document.node(child)
-      let position = Position(line: Int(key.line), column: Int(key.column))
+      let position = place(of: key)
       let name = text(key, child, document, position)
       let value = node(key.next, in: document)
       if let first = places[name] {
-        diagnostics.error(position, "duplicate key \"\(name)\"; the first is at \(first)")
+        diagnostics.error(position, Tree.duplicate(name, first))
       } else {
         places[name] = position
         entries.append(Tree.Entry(key: name, position: position, value: value))
@@ -133,19 +182,17 @@ private struct Builder {
     return entries
   }
 
-  /// No setting has a use for control characters, and they would reach logs and terminals.
+  private func place(of raw: YAMLNode) -> Position {
+    Position(line: Int(raw.line), column: Int(raw.column), file: file)
+  }
+
   private mutating func text(
     _ raw: YAMLNode, _ index: UInt32, _ document: borrowing Document, _ position: Position
   ) -> String {
-    let text = document.text(index, length: raw.text_length)
-    // U+2028 and U+2029 break lines too.
-    let isControl: (Unicode.Scalar) -> Bool = {
-      $0.value < 0x20 || (0x7f...0x9f).contains($0.value) || (0x2028...0x2029).contains($0.value)
+    let printable = Tree.printable(document.text(index, length: raw.text_length))
+    if let control = printable.control {
+      diagnostics.error(position, "control character \(control) in a text")
     }
-    guard let control = text.unicodeScalars.first(where: isControl) else { return text }
-    let digits = String(control.value, radix: 16, uppercase: true)
-    let padded = String(repeating: "0", count: 4 - digits.count) + digits
-    diagnostics.error(position, "control character U+\(padded) in a text")
-    return String(String.UnicodeScalarView(text.unicodeScalars.filter { !isControl($0) }))
+    return printable.text
   }
 }

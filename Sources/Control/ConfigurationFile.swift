@@ -1,7 +1,7 @@
 package import Config
 internal import System
 
-/// A configuration file, read and understood, or the lines that say why not.
+/// A configuration file and what it includes, read and understood, or the lines that say why not.
 package struct ConfigurationFile: Sendable {
   package let snapshot: Snapshot
   /// `file:line:column: warning: …`
@@ -22,7 +22,7 @@ package struct ConfigurationFile: Sendable {
     } catch {
       throw Unusable(lines: ["sluice: \(path): \(error)"])
     }
-    let (snapshot, diagnostics) = Snapshot.parse(text, file: path)
+    let (snapshot, diagnostics) = Snapshot.parse(text, file: path, surroundings: .system)
     guard let snapshot else { throw Unusable(lines: diagnostics.lines) }
     self.snapshot = snapshot
     warnings = diagnostics.lines

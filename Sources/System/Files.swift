@@ -20,7 +20,7 @@ package enum Files {
     package let inode: UInt64
   }
 
-  package enum Kind: Sendable { case regular, pipe, socket, other }
+  package enum Kind: Sendable { case regular, directory, pipe, socket, other }
 
   /// All bytes of a file, or an error once it turns out to be longer than `limit` bytes.
   /// Works on files without a size, as in /proc. [open(2), read(2)]
@@ -36,6 +36,14 @@ package enum Files {
       throw .system(error)
     }
     throw .tooBig(limit: limit)
+  }
+
+  /// The names in a directory, in no order. [opendir(3); EFBIG for more than 1 MiB of names]
+  package static func names(in path: String) throws(SystemError) -> [String] {
+    var bytes = [UInt8](repeating: 0, count: namesLimit)
+    let count = try checked(
+      unsafe system_directory_names(path, &bytes, bytes.count), "opendir")
+    return bytes[..<count].split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
   }
 
   /// The first line of a small file, as /proc/sys and /sys offer them; nil when it cannot be read.
@@ -81,6 +89,8 @@ package enum Files {
   private static let readPiece = 64 * 1024
   /// Files of /proc and /sys that we read are one page at most.
   private static let smallFileLimit = 64 * 1024
+  /// Tens of thousands of files.
+  private static let namesLimit = 1 << 20
 
   private static func describe(_ descriptor: Int32) throws(SystemError) -> system_file {
     var file = system_file()
@@ -105,6 +115,7 @@ extension Files.Kind {
   fileprivate init(_ file: system_file) {
     switch file.kind {
     case .regular: self = .regular
+    case .directory: self = .directory
     case .pipe: self = .pipe
     case .socket: self = .socket
     case .other: self = .other

@@ -5,8 +5,8 @@ enum Faults {
   static let keys: [Case] = [
     Case(
       File.top("¦trused: 1"),
-      #"unknown key "trused"; the top level takes workers, events, admin, metrics, log, "#
-        + "state-directory, limits, timeouts, trusted-networks, listeners, backends"),
+      #"unknown key "trused"; the top level takes include, workers, events, admin, metrics, "#
+        + "log, state-directory, limits, timeouts, trusted-networks, listeners, backends"),
     Case(File.top("¦time-outs: {}"), #"unknown key "time-outs", did you mean "timeouts"?"#),
     Case(
       File.top("limits: { ¦Max_Connections: 5 }"),

@@ -81,8 +81,15 @@ import Testing
         current? += line + "\n"
       }
     }
-    #expect(examples.count == 9)
-    for example in examples { #expect(parse(example).diagnostics.lines == [], "\(example)") }
+    #expect(examples.count == 11)
+    let surroundings = Surroundings(
+      contents: { _, _ in .success(.directory([])) },
+      variable: { $0 == "POSTFIX" ? "127.0.0.1:10025" : nil })
+    for example in examples {
+      let (_, diagnostics) = Snapshot.parse(
+        Array(example.utf8), file: "f.yaml", surroundings: surroundings)
+      #expect(diagnostics.lines == [], "\(example)")
+    }
     // The last one is there to show every key.
     let words = Set(examples.last?.split { " \n:{".contains($0) }.map(String.init) ?? [])
     for (_, keys) in Schema.sections.filter({ !$0.path.hasSuffix(".timeouts") }) {

@@ -57,3 +57,57 @@ import Testing
     #expect(snapshot.routeTable(hasRing: false).backends[0].splice == .inline)
   }
 }
+
+/// What a configuration reads besides its own file, from this machine.
+@Suite struct SurroundingsTests {
+  private func directory() throws -> (path: String, remove: () -> Void) {
+    let path = "/tmp/sluice-test-\(getpid())-\(Clock.monotonicNs).d"
+    try #require(mkdir(path, 0o755) == 0)
+    return (
+      path,
+      {
+        for name in (try? Files.names(in: path)) ?? [] { unlink("\(path)/\(name)") }
+        rmdir(path)
+      }
+    )
+  }
+
+  private func write(_ text: String, to path: String) throws {
+    try Files.openAppending(path).writeAll(Array(text.utf8).span)
+  }
+
+  @Test func aDirectoryIsIncludedAndTheEnvironmentRead() throws {
+    let (path, remove) = try directory()
+    defer { remove() }
+    try write(
+      "include: [.]\nlisteners: { a: { bind: 127.0.0.1:25, backend: b } }\n", to: "\(path)/main")
+    try write("backends: { b: { servers: [127.0.0.1:1] } }\n", to: "\(path)/b.yaml")
+    try write("state-directory: ${HOME}/${SLUICE_NOT_SET:-x}\n", to: "\(path)/c.yaml")
+    try write("no yaml: [", to: "\(path)/d.yaml.old")
+    let home = try #require(Environment.variable("HOME"))
+    let snapshot = try ConfigurationFile("\(path)/main").snapshot
+    #expect(snapshot.backends.map(\.name) == ["b"])
+    #expect(snapshot.stateDirectory == "\(home)/x")
+
+    try write("workers: 0\n", to: "\(path)/e.yaml")
+    let error = #expect(throws: ConfigurationFile.Unusable.self) {
+      _ = try ConfigurationFile("\(path)/main")
+    }
+    #expect(
+      try #require(error).lines == ["\(path)/./e.yaml:1:10: workers: 0 is out of range 1 to 1024"])
+  }
+
+  /// Opening a FIFO would wait for whoever writes to it.
+  @Test func onlyRegularFilesAndDirectoriesAreRead() throws {
+    let (path, remove) = try directory()
+    defer { remove() }
+    try #require(mkfifo("\(path)/fifo", 0o600) == 0)
+    let contents = Surroundings.system.contents
+    #expect(contents("\(path)/fifo", 10) == .failure(.init("not a regular file")))
+    #expect(contents("\(path)/gone", 10) == .failure(.init("stat: No such file or directory")))
+    #expect(contents(path, 0) == .success(.directory(["fifo"])))
+    try write("12345678901", to: "\(path)/long")
+    #expect(contents("\(path)/long", 10) == .failure(.init("larger than 10 bytes")))
+    #expect(contents("\(path)/long", 11) == .success(.file(Array("12345678901".utf8))))
+  }
+}

@@ -29,6 +29,7 @@ enum __attribute__((enum_extensibility(closed))) system_file_kind : uint8_t {
   SYSTEM_FILE_PIPE __attribute__((swift_name("pipe"))) = 1,
   SYSTEM_FILE_SOCKET __attribute__((swift_name("socket"))) = 2,
   SYSTEM_FILE_OTHER __attribute__((swift_name("other"))) = 3,
+  SYSTEM_FILE_DIRECTORY __attribute__((swift_name("directory"))) = 4,
 };
 struct system_file {
   uint64_t device, inode, size;
@@ -37,6 +38,11 @@ struct system_file {
 int system_file_of(int descriptor, struct system_file *out);
 int system_file_at(const char *path, struct system_file *out);
 int system_remove(const char *path);
+// The names in a directory but "." and "..", each ended by a NUL; returns their bytes. -EFBIG when
+// they do not fit. [opendir(3), readdir(3)]
+int64_t system_directory_names(const char *path, uint8_t *into, size_t capacity);
+// The value of an environment variable; nil when it is not set. Good until the environment changes.
+const char *_Nullable system_environment(const char *name);
 
 // Waits for `events` (poll(2) bits POLLIN and POLLOUT as below) on one or two descriptors; a
 // negative descriptor is left out. Returns how many are ready; `ready` gets one bit each.
