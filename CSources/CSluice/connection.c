@@ -580,6 +580,7 @@ static void connection_sum_up(struct sluice_worker *w, struct connection *c) {
 void connection_retire(struct sluice_worker *w, struct connection *c) {
   if (c->state == STATE_CLOSING) {
     connection_sum_up(w, c);
+    stats_measure(w, c);
     connection_tidy_buffers(w, c);
     side_close(&c->sides[0], c->linger);
     side_close(&c->sides[1], c->linger);

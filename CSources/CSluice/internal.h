@@ -225,6 +225,7 @@ struct sluice_worker {
   struct sluice_shared *shared;
   int wake_descriptor;
   bool woken;
+  bool measures;  // TCP_INFO at the end
   uint32_t unreaped;  // turns in a row that did not come to ask the kernel
 
   struct connection *slots;
@@ -286,6 +287,9 @@ void connection_retire(struct sluice_worker *w, struct connection *c);
 void connection_gave(struct sluice_worker *w, struct connection *c, enum in_kernel bit);
 void connection_took(struct connection *c, enum in_kernel bit);
 void connection_tidy_buffers(struct sluice_worker *w, struct connection *c);
+
+// stats.c
+void stats_measure(const struct sluice_worker *w, struct connection *c);
 
 // worker.c
 struct connection *worker_find(const struct sluice_worker *w, uint32_t slot, uint32_t generation);

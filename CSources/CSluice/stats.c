@@ -86,6 +86,19 @@ uint32_t sluice_worker_kill_all(struct sluice_worker *w, uint32_t listener, enum
   return count;
 }
 
+void sluice_worker_measure(struct sluice_worker *w, bool wanted) { w->measures = wanted; }
+
+// While both sockets are still open; what the kernel knows outlives a reset.
+void stats_measure(const struct sluice_worker *w, struct connection *c) {
+  if (!w->measures) return;
+  struct sluice_path *paths[2] = {&c->summary.client_path, &c->summary.upstream_path};
+  for (int i = 0; i < 2; i++) {
+    const struct side *side = &c->sides[i];
+    if (side->descriptor >= 0 && !side->local)
+      sys_path(side->descriptor, &paths[i]->rtt_us, &paths[i]->retransmits);
+  }
+}
+
 void sluice_worker_stats(const struct sluice_worker *w, struct sluice_stats *stats) {
   *stats = w->stats;
   stats->connections = w->live;

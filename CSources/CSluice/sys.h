@@ -25,6 +25,7 @@ int sys_close(int fd);
 int sys_set_option(int fd, int level, int name, const void *value, socklen_t length);
 int sys_socket_error(int fd);
 int sys_unsent(int fd);
+void sys_path(int fd, uint32_t *rtt_us, uint32_t *retransmits);
 int sys_pipe(int ends[2]);
 int sys_pipe_size(int fd, int wanted);
 int sys_peer_name(int fd, struct sockaddr *address, socklen_t *length);
@@ -39,6 +40,8 @@ static inline int sys_path_mode(const char *path, uint32_t mode) {
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -105,6 +108,15 @@ static inline int sys_socket_error(int fd) {
 static inline int sys_unsent(int fd) {
   int bytes = 0;
   return ioctl(fd, SIOCOUTQ, &bytes) == 0 ? bytes : -1;
+}
+
+// What TCP_INFO says of the way to the other end; leaves both alone where it is no TCP.
+static inline void sys_path(int fd, uint32_t *rtt_us, uint32_t *retransmits) {
+  struct tcp_info info = {0};
+  socklen_t length = sizeof info;
+  if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return;
+  *rtt_us = info.tcpi_rtt;
+  *retransmits = info.tcpi_total_retrans;
 }
 
 static inline int sys_pipe(int ends[2]) { return pipe2(ends, O_NONBLOCK | O_CLOEXEC); }

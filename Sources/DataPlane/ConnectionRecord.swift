@@ -32,6 +32,10 @@ package struct ConnectionRecord: Sendable, Equatable {
   package var durationUs: UInt64 = 0
   /// Between the two FINs.
   package var halfClosedUs: UInt64 = 0
+  /// What the kernel measured on the way to the client, and to the last server that was reached;
+  /// nil where it was not asked, or is no TCP.
+  package var clientPath: Path?
+  package var upstreamPath: Path?
   /// Who ended it first, and how.
   package var end: ConnectionEnd
   /// What the client's side said of itself with a PROXY header; nil for nearly all connections.
@@ -53,6 +57,19 @@ package struct ConnectionRecord: Sendable, Equatable {
 }
 
 extension ConnectionRecord {
+  /// tcp(7), TCP_INFO
+  package struct Path: Sendable, Equatable {
+    /// The smoothed round trip.
+    package var rttUs: UInt64
+    /// Segments sent again.
+    package var retransmits: UInt64
+
+    package init(rttUs: UInt64, retransmits: UInt64) {
+      self.rttUs = rttUs
+      self.retransmits = retransmits
+    }
+  }
+
   /// An inbound PROXY header, or why there was none where one had to be.
   package struct Introduction: Sendable, Equatable {
     /// The address that really connected; the record's `client` is the one it spoke for.

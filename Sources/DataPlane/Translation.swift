@@ -152,7 +152,16 @@ extension ConnectionRecord {
     firstByteUs = summary.first_byte_us
     durationUs = summary.duration_us
     halfClosedUs = summary.half_closed_us
+    clientPath = Path(summary.client_path)
+    upstreamPath = Path(summary.upstream_path)
     self.reason = reason?.code
+  }
+}
+
+extension ConnectionRecord.Path {
+  fileprivate init?(_ path: sluice_path) {
+    guard path.rtt_us > 0 else { return nil }
+    self.init(rttUs: UInt64(path.rtt_us), retransmits: UInt64(path.retransmits))
   }
 }
 

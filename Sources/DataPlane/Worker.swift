@@ -114,6 +114,9 @@ internal import Wire
   /// False once a listener that was let go of may be closed.
   func isListening(tag: Int) -> Bool { unsafe sluice_worker_listening(raw, UInt32(tag)) }
 
+  /// Whether summaries say what the kernel knows of both sides' paths.
+  func measure(_ wanted: Bool) { unsafe sluice_worker_measure(raw, wanted) }
+
   var stats: sluice_stats {
     var stats = sluice_stats()
     unsafe sluice_worker_stats(raw, &stats)

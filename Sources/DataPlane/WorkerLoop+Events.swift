@@ -79,7 +79,7 @@ extension WorkerLoop {
 
   /// Two system calls per connection, which a relay without log, header and trust does not need.
   func needsAddresses(_ listener: ListenerEntry) -> Bool {
-    sink != nil || !listener.trust.entries.isEmpty
+    needs.contains(.records) || !listener.trust.entries.isEmpty
       || router.table.backends[listener.backend].header != .none
   }
 
@@ -223,7 +223,7 @@ extension WorkerLoop {
       of: event.id.slot, upTo: .init(up: summary.bytes_up, down: summary.bytes_down))
     counts.closed(
       summary, bytes, listener: Int(event.listener), server: memory.server, in: table)
-    if let sink {
+    if let sink, needs.contains(.records) {
       var record = ConnectionRecord(
         summary, memory, table, listener: Int(event.listener), endedWallMs: wallMs)
       if case .unix = record.local { record.local = paths[Int(event.listener)] ?? record.local }

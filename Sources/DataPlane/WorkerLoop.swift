@@ -5,6 +5,8 @@ internal import Wire
 
 /// Gets the record of each connection that ended. One per worker, called on its thread only.
 package protocol RecordSink: AnyObject {
+  /// What it has a use for; looked at when the worker starts and takes a table.
+  var needs: RecordNeeds { get }
   func add(_ record: ConnectionRecord)
   /// The turn is over: what was added may go out together.
   func flush()
@@ -28,6 +30,7 @@ struct WorkerLoop: ~Copyable {
   let mailbox: Mailbox
   let identities: SharedTable
   let sink: (any RecordSink)?
+  var needs: RecordNeeds = []
   var wallMs: UInt64 = 0
   var isStopping = false
   var isRetiringSockets = false
@@ -60,6 +63,7 @@ struct WorkerLoop: ~Copyable {
     self.mailbox = mailbox
     self.identities = identities
     self.sink = sink
+    lookAtNeeds()
     mailbox.open(self.worker.waker)
     for socket in sockets {
       _ = self.worker.listen(
@@ -68,6 +72,11 @@ struct WorkerLoop: ~Copyable {
   }
 
   var source: EventSource { worker.source }
+
+  mutating func lookAtNeeds() {
+    needs = sink?.needs ?? []
+    worker.measure(needs.contains(.paths))
+  }
 
   /// Until told to stop. Connections that still live then end with the worker.
   mutating func run() {
@@ -108,6 +117,7 @@ struct WorkerLoop: ~Copyable {
       router.install(table, seed: index)
       generations.install(table)
       counts.prepare(for: table.series)
+      lookAtNeeds()
     case .kill(let id, let reply):
       reply.send(
         worker.kill(sluice_id(slot: id.slot, generation: id.generation), .killed))

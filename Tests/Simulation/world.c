@@ -96,6 +96,7 @@ void world_begin(void) {
   struct sluice_error error;
   world.worker = sluice_worker_create(&options, &error);
   MUST(world.shared && world.worker, "no worker: %s", error.call);
+  sluice_worker_measure(world.worker, true);
   for (uint32_t i = 0; i < LISTENERS; i++) world_listen(i);
 }
 

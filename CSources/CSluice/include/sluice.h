@@ -112,6 +112,12 @@ enum SLUICE_CLOSED_ENUM sluice_end : uint8_t {
   sluice_end_rejected = 14,
 };
 
+// What the kernel has measured of a TCP connection. tcp(7), TCP_INFO
+struct sluice_path {
+  uint32_t rtt_us;       // smoothed round trip; 0: not asked for, or no TCP
+  uint32_t retransmits;  // segments sent again
+};
+
 struct SLUICE_SAFE sluice_summary {
   uint64_t accepted_ns;  // CLOCK_MONOTONIC
   // Client to upstream. Not counted: bytes that were consumed or held to the end, the prefix, and
@@ -128,6 +134,8 @@ struct SLUICE_SAFE sluice_summary {
   uint32_t tries;           // dials begun
   uint32_t reason;          // the caller's own, given with reject
   int32_t error;            // errno of the last failed dial or socket, 0 when none
+  struct sluice_path client_path;
+  struct sluice_path upstream_path;
 };
 
 struct SLUICE_SAFE sluice_event {
@@ -252,6 +260,10 @@ enum sluice_events sluice_worker_source(const struct sluice_worker *worker);
 // events. 0 is normal: time passed, or another thread woke it.
 uint32_t sluice_worker_turn(struct sluice_worker *worker, int32_t wait_ms);
 const struct sluice_event *sluice_worker_events(const struct sluice_worker *worker);
+
+// From now on the kernel is asked about both sides' paths when a connection is over, for its
+// summary: two system calls more per connection. Off at first.
+void sluice_worker_measure(struct sluice_worker *worker, bool wanted);
 
 // The only call for other threads: ends the wait of the running or the next turn.
 void sluice_worker_wake(struct sluice_worker *worker);
