@@ -59,6 +59,10 @@ package enum LogField: String, CaseIterable, Hashable, Sendable {
   case firstByteMs = "first_byte_ms"
   case durationMs = "duration_ms"
   case halfClosedMs = "half_closed_ms"
+  case clientRttMs = "client_rtt_ms"
+  case clientRetransmits = "client_retransmits"
+  case upstreamRttMs = "upstream_rtt_ms"
+  case upstreamRetransmits = "upstream_retransmits"
   case end, reason
   /// The address that really connected, where a header names another one.
   case sender = "peer"

@@ -1,157 +1,319 @@
+package import Config
 package import DataPlane
 internal import System
 internal import Wire
 
-/// The JSON text of a connection's record: one object on one line (RFC 8259).
-package enum ConnectionLogLine {
-  /// Appends the line and its line feed. Nothing is allocated when `line` has the room, which it
+/// How a connection's record is written: which fields, and in which form.
+///
+/// What came from outside (names of a ClientHello, ids, paths of sockets) is escaped in every
+/// form: no control byte, no line feed and no invalid UTF-8 ever comes out.
+package struct ConnectionLogLine: Sendable {
+  package enum Form: Sendable {
+    /// One object on one line (RFC 8259).
+    case json
+    /// `field=value` on one line, values in quotes where they need them, `-` for none.
+    case text
+    /// The fields of one entry of the systemd journal, each on a line, and an empty line.
+    /// https://systemd.io/JOURNAL_NATIVE_PROTOCOL/
+    case journal
+  }
+
+  package let form: Form
+  private let fields: [(field: LogField, opening: [UInt8])]
+
+  package init(_ form: Form, _ fields: [LogField] = LogField.allCases) {
+    self.form = form
+    self.fields = fields.map { field in
+      switch form {
+      case .json: (field, Array("\"\(field.rawValue)\":".utf8))
+      case .text: (field, Array("\(field.rawValue)=".utf8))
+      case .journal: (field, Array("SLUICE_\(field.rawValue.uppercased())=".utf8))
+      }
+    }
+  }
+
+  /// What of a connection has to be found out for these fields.
+  package var needs: RecordNeeds {
+    let asksForPaths = fields.contains { field, _ in
+      switch field {
+      case .clientRttMs, .clientRetransmits, .upstreamRttMs, .upstreamRetransmits: true
+      default: false
+      }
+    }
+    return asksForPaths ? [.records, .paths] : .records
+  }
+
+  /// Appends the line with its line feed. Nothing is allocated when `line` has the room, which it
   /// has once it held a line as long; Unix addresses and names longer than 15 bytes included.
-  package static func append(_ record: ConnectionRecord, to line: inout [UInt8]) {
-    line.append(text: "{\"time\":\"")
-    Clock.appendTimestamp(wallMs: record.endedWallMs, to: &line)
-    line.append(text: "\",\"id\":\"")
-    record.id.append(to: &line)
-    line.append(text: "\",\"listener\":")
-    line.append(jsonString: record.listener)
-    line.append(text: ",\"client\":")
-    line.append(jsonString: record.client)
-    line.append(text: ",\"local\":")
-    line.append(jsonString: record.local)
-    line.append(text: ",\"backend\":")
-    line.append(jsonString: record.backend)
-    line.append(text: ",\"server\":")
-    line.append(jsonString: record.server)
-    line.append(text: ",\"tries\":")
-    line.append(decimal: UInt64(record.tries))
-    appendCounts(of: record, to: &line)
-    line.append(text: ",\"end\":")
-    line.append(jsonString: record.end.rawValue)
-    line.append(text: ",\"reason\":")
-    line.append(jsonString: record.reason)
-    if let introduction = record.introduction { append(introduction, to: &line) }
-    line.append(text: "}\n")
+  package func append(_ record: ConnectionRecord, to line: inout [UInt8]) {
+    var out = LogValues(form: form, line: line)
+    line = []
+    out.begin()
+    if form == .journal { out.message(of: record) }
+    for (field, opening) in fields { out.append(field, opening, of: record) }
+    out.end()
+    line = out.line
+  }
+
+  /// A line about the log itself.
+  package func append(event: LogEvent, to line: inout [UInt8]) {
+    var out = LogValues(form: form, line: line)
+    line = []
+    out.begin()
+    out.event(event)
+    out.end()
+    line = out.line
+  }
+
+  /// How many entries these are.
+  package func count(_ entries: Span<UInt8>) -> UInt64 {
+    var count: UInt64 = 0
+    for index in entries.indices where isEnd(index, entries) { count += 1 }
+    return count
+  }
+
+  /// Whether an entry ends with this byte.
+  package func isEnd(_ index: Int, _ entries: Span<UInt8>) -> Bool {
+    guard entries[index] == UInt8(ascii: "\n") else { return false }
+    return form != .journal || (index > 0 && entries[index - 1] == UInt8(ascii: "\n"))
+  }
+}
+
+/// What the log says about itself.
+package enum LogEvent: Sendable, Equatable {
+  /// Lines that could not be written in time, or at all.
+  case dropped(lines: UInt64)
+  /// Lines about rejections for one reason, left out because there were too many.
+  case suppressed(reason: String, lines: UInt64)
+}
+
+/// A line while it is written. `line` is moved in and out, so that it is never copied.
+private struct LogValues {
+  let form: ConnectionLogLine.Form
+  var line: [UInt8]
+  private var start = 0
+
+  init(form: ConnectionLogLine.Form, line: [UInt8]) {
+    self.form = form
+    self.line = line
+  }
+
+  mutating func begin() {
+    start = line.count
+    if form == .json { line.append(UInt8(ascii: "{")) }
+  }
+
+  mutating func end() {
+    switch form {
+    case .json:
+      // The last comma, if there was a field at all.
+      if line.last == UInt8(ascii: ",") { line.removeLast() }
+      line.append(text: "}\n")
+    case .text:
+      if line.count > start { line.removeLast() }
+      line.append(UInt8(ascii: "\n"))
+    case .journal:
+      line.append(UInt8(ascii: "\n"))
+    }
+  }
+
+  // ---- fields ------------------------------------------------------------------------------
+
+  mutating func append(_ field: LogField, _ opening: [UInt8], of record: ConnectionRecord) {
+    switch field {
+    case .time: time(opening, record.endedWallMs)
+    case .id: id(opening, record.id)
+    case .listener: text(opening, record.listener)
+    case .client: address(opening, record.client)
+    case .local: address(opening, record.local)
+    case .backend: text(opening, record.backend)
+    case .server: text(opening, record.server)
+    case .tries: number(opening, UInt64(record.tries))
+    case .bytesUp: number(opening, record.bytesUp)
+    case .bytesDown: number(opening, record.bytesDown)
+    case .splicedUp: number(opening, record.splicedUp)
+    case .splicedDown: number(opening, record.splicedDown)
+    case .connectMs: milliseconds(opening, record.connectUs)
+    case .firstByteMs: milliseconds(opening, record.firstByteUs)
+    case .durationMs: milliseconds(opening, record.durationUs)
+    case .halfClosedMs: milliseconds(opening, record.halfClosedUs)
+    case .clientRttMs: milliseconds(opening, record.clientPath?.rttUs)
+    case .clientRetransmits: number(opening, record.clientPath?.retransmits)
+    case .upstreamRttMs: milliseconds(opening, record.upstreamPath?.rttUs)
+    case .upstreamRetransmits: number(opening, record.upstreamPath?.retransmits)
+    case .end: text(opening, record.end.rawValue)
+    case .reason: text(opening, record.reason)
+    case .sender, .header, .tlvs, .senderID, .tlvsDropped, .firstBytes:
+      if let introduction = record.introduction { append(field, opening, of: introduction) }
+    }
   }
 
   /// Only lines of connections that have something to tell have these fields.
-  private static func append(
-    _ introduction: ConnectionRecord.Introduction, to line: inout [UInt8]
+  private mutating func append(
+    _ field: LogField, _ opening: [UInt8], of introduction: ConnectionRecord.Introduction
   ) {
-    if let sender = introduction.sender {
-      line.append(text: ",\"peer\":")
-      line.append(jsonString: sender)
-    }
-    line.append(text: ",\"header\":")
-    line.append(jsonString: introduction.header)
-    if !introduction.types.isEmpty {
-      line.append(text: ",\"tlvs\":\"")
-      line.append(hexadecimal: introduction.types)
-      line.append(UInt8(ascii: "\""))
-    }
-    if !introduction.uniqueID.isEmpty {
-      line.append(text: ",\"peer_id\":")
-      line.append(jsonString: String(decoding: introduction.uniqueID, as: UTF8.self))
-    }
-    if introduction.tlvsDropped > 0 {
-      line.append(text: ",\"tlvs_dropped\":")
-      line.append(decimal: UInt64(introduction.tlvsDropped))
-    }
-    if !introduction.firstBytes.isEmpty {
-      line.append(text: ",\"first_bytes\":\"")
-      line.append(hexadecimal: introduction.firstBytes)
-      line.append(UInt8(ascii: "\""))
+    switch field {
+    case .sender where introduction.sender != nil: address(opening, introduction.sender)
+    case .header: text(opening, introduction.header)
+    case .tlvs where !introduction.types.isEmpty: hexadecimal(opening, introduction.types)
+    case .senderID where !introduction.uniqueID.isEmpty: bytes(opening, introduction.uniqueID)
+    case .tlvsDropped where introduction.tlvsDropped > 0:
+      number(opening, UInt64(introduction.tlvsDropped))
+    case .firstBytes where !introduction.firstBytes.isEmpty:
+      hexadecimal(opening, introduction.firstBytes)
+    default: break
     }
   }
 
-  private static func appendCounts(of record: ConnectionRecord, to line: inout [UInt8]) {
-    line.append(text: ",\"bytes_up\":")
-    line.append(decimal: record.bytesUp)
-    line.append(text: ",\"bytes_down\":")
-    line.append(decimal: record.bytesDown)
-    line.append(text: ",\"spliced_up\":")
-    line.append(decimal: record.splicedUp)
-    line.append(text: ",\"spliced_down\":")
-    line.append(decimal: record.splicedDown)
-    line.append(text: ",\"connect_ms\":")
-    line.append(milliseconds: record.connectUs)
-    line.append(text: ",\"first_byte_ms\":")
-    line.append(milliseconds: record.firstByteUs)
-    line.append(text: ",\"duration_ms\":")
-    line.append(milliseconds: record.durationUs)
-    line.append(text: ",\"half_closed_ms\":")
-    line.append(milliseconds: record.halfClosedUs)
-  }
-}
-
-extension [UInt8] {
-  mutating func append(text: String) {
-    append(contentsOf: text.utf8)
+  /// The sentence that `journalctl` shows; the fields tell the rest.
+  mutating func message(of record: ConnectionRecord) {
+    line.append(text: "MESSAGE=")
+    line.append(escaped: record.listener.utf8)
+    line.append(text: " ")
+    record.client?.append(to: &line)
+    if let server = record.server {
+      line.append(text: " -> ")
+      line.append(escaped: server.utf8)
+    }
+    line.append(text: ": ")
+    line.append(text: record.reason ?? record.end.rawValue)
+    line.append(text: "\nPRIORITY=6\nSYSLOG_IDENTIFIER=sluice\n")
   }
 
-  mutating func append(decimal value: UInt64) {
-    var unit: UInt64 = 1
-    while value / unit >= 10 { unit *= 10 }
-    while unit > 0 {
-      append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: value / unit % 10))
-      unit /= 10
+  mutating func event(_ event: LogEvent) {
+    let (word, reason, lines): (String, String?, UInt64) =
+      switch event {
+      case .dropped(let lines): ("log.dropped", nil, lines)
+      case .suppressed(let reason, let lines): ("log.suppressed", reason, lines)
+      }
+    if form == .journal {
+      let about = reason.map { " about \($0)" } ?? ""
+      line.append(text: "MESSAGE=\(lines) lines\(about): \(word)\n")
+      line.append(text: "PRIORITY=4\nSYSLOG_IDENTIFIER=sluice\n")
+    }
+    time(opening("time"), Clock.wallMs)
+    text(opening("event"), word)
+    if let reason { text(opening("reason"), reason) }
+    number(opening("lines"), lines)
+  }
+
+  private func opening(_ name: String) -> [UInt8] {
+    switch form {
+    case .json: Array("\"\(name)\":".utf8)
+    case .text: Array("\(name)=".utf8)
+    case .journal: Array("SLUICE_\(name.uppercased())=".utf8)
     }
   }
 
-  /// Microseconds as milliseconds: 120 is `0.12`, 20300 is `20.3`, 0 is `0.0`.
-  mutating func append(milliseconds us: UInt64) {
-    append(decimal: us / 1000)
-    append(UInt8(ascii: "."))
-    var (rest, unit) = (us % 1000, 100 as UInt64)
-    repeat {
-      append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest / unit))
-      rest %= unit
-      unit /= 10
-    } while rest > 0
-  }
+  // ---- values ------------------------------------------------------------------------------
 
-  /// In quotes, escaped as RFC 8259 section 7 demands; nil is `null`.
-  mutating func append(jsonString value: String?) {
-    guard let value else { return append(text: "null") }
-    append(UInt8(ascii: "\""))
-    for byte in value.utf8 { append(jsonByte: byte) }
-    append(UInt8(ascii: "\""))
-  }
-
-  /// The address's text in quotes; nil is `null`. Only a Unix path can hold bytes that need
-  /// escaping; it is written plain first, and again when it does.
-  mutating func append(jsonString address: SocketAddress?) {
-    guard let address else { return append(text: "null") }
-    append(UInt8(ascii: "\""))
-    let start = count
-    address.append(to: &self)
-    if self[start...].contains(where: { needsJSONEscape($0) }) {
-      let plain = Array(self[start...])
-      removeLast(plain.count)
-      for byte in plain { append(jsonByte: byte) }
-    }
-    append(UInt8(ascii: "\""))
-  }
-
-  private mutating func append(jsonByte byte: UInt8) {
-    guard needsJSONEscape(byte) else { return append(byte) }
-    append(UInt8(ascii: "\\"))
-    guard byte < 0x20 else { return append(byte) }
-    append(text: "u00")
-    append(hexadecimalDigit: byte >> 4)
-    append(hexadecimalDigit: byte & 15)
-  }
-
-  mutating func append(hexadecimal bytes: [UInt8]) {
-    for byte in bytes {
-      append(hexadecimalDigit: byte >> 4)
-      append(hexadecimalDigit: byte & 15)
+  private mutating func close() {
+    switch form {
+    case .json: line.append(UInt8(ascii: ","))
+    case .text: line.append(UInt8(ascii: " "))
+    case .journal: line.append(UInt8(ascii: "\n"))
     }
   }
 
-  private mutating func append(hexadecimalDigit digit: UInt8) {
-    append(digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10)
+  private mutating func none(_ opening: [UInt8]) {
+    switch form {
+    case .json: bare(opening, "null")
+    case .text: bare(opening, "-")
+    case .journal: break  // a field that is not there
+    }
   }
-}
 
-private func needsJSONEscape(_ byte: UInt8) -> Bool {
-  byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\")
+  private mutating func bare(_ opening: [UInt8], _ value: String) {
+    line.append(contentsOf: opening)
+    line.append(text: value)
+    close()
+  }
+
+  private mutating func number(_ opening: [UInt8], _ value: UInt64?) {
+    guard let value else { return none(opening) }
+    line.append(contentsOf: opening)
+    line.append(decimal: value)
+    close()
+  }
+
+  private mutating func milliseconds(_ opening: [UInt8], _ us: UInt64?) {
+    guard let us else { return none(opening) }
+    line.append(contentsOf: opening)
+    line.append(milliseconds: us)
+    close()
+  }
+
+  /// Text of letters, digits and points: it never needs escaping, and quotes in JSON only.
+  private mutating func plain(_ opening: [UInt8], _ body: (inout [UInt8]) -> Void) {
+    line.append(contentsOf: opening)
+    if form == .json { line.append(UInt8(ascii: "\"")) }
+    body(&line)
+    if form == .json { line.append(UInt8(ascii: "\"")) }
+    close()
+  }
+
+  private mutating func time(_ opening: [UInt8], _ wallMs: UInt64) {
+    plain(opening) { Clock.appendTimestamp(wallMs: wallMs, to: &$0) }
+  }
+
+  private mutating func id(_ opening: [UInt8], _ id: UniqueID) {
+    plain(opening) { id.append(to: &$0) }
+  }
+
+  private mutating func hexadecimal(_ opening: [UInt8], _ bytes: [UInt8]) {
+    plain(opening) { $0.append(hexadecimal: bytes) }
+  }
+
+  /// Bytes from outside as text; what is no UTF-8 is replaced, and none is no value.
+  private mutating func bytes(_ opening: [UInt8], _ bytes: [UInt8]) {
+    text(opening, bytes.isEmpty ? nil : String(decoding: bytes, as: UTF8.self))
+  }
+
+  private mutating func text(_ opening: [UInt8], _ value: String?) {
+    guard let value else { return none(opening) }
+    line.append(contentsOf: opening)
+    quoted(value.utf8)
+    close()
+  }
+
+  /// Only a Unix path can hold bytes that need escaping: an address is written plain first, and
+  /// again when it does.
+  private mutating func address(_ opening: [UInt8], _ address: SocketAddress?) {
+    guard let address else { return none(opening) }
+    line.append(contentsOf: opening)
+    guard case .unix = address else {
+      if form == .json { line.append(UInt8(ascii: "\"")) }
+      address.append(to: &line)
+      if form == .json { line.append(UInt8(ascii: "\"")) }
+      return close()
+    }
+    let start = line.count
+    address.append(to: &line)
+    let path = Array(line[start...])
+    line.removeLast(path.count)
+    quoted(path)
+    close()
+  }
+
+  private mutating func quoted(_ text: some Collection<UInt8>) {
+    let wantsQuotes: Bool =
+      switch form {
+      case .json: true
+      case .text: needsQuotes(text)
+      case .journal: false
+      }
+    if wantsQuotes { line.append(UInt8(ascii: "\"")) }
+    line.append(escaped: text)
+    if wantsQuotes { line.append(UInt8(ascii: "\"")) }
+  }
+
+  /// In the text form: what a reader who splits at blanks and `=` would misread, and what looks
+  /// like no value.
+  private func needsQuotes(_ text: some Collection<UInt8>) -> Bool {
+    if text.isEmpty || text.elementsEqual(CollectionOfOne(UInt8(ascii: "-"))) { return true }
+    return text.contains { byte in
+      byte <= UInt8(ascii: " ") || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "=")
+        || byte == UInt8(ascii: "\\") || byte >= 0x7f
+    }
+  }
 }

@@ -45,7 +45,7 @@ package struct Daemon: ~Copyable {
     guard preflight.errors.isEmpty else { throw Refusal(sentences: preflight.errors) }
     for sentence in preflight.warnings { Notice.write(sentence, .warning) }
 
-    let log = try Daemon.openLog(snapshot.log.connections)
+    let log = try Daemon.openLog(snapshot.log, workers: facts.workers)
     do throws(Refusal) {
       pool = try Daemon.startPool(snapshot, facts, preflight, inherited, log)
     } catch {
@@ -92,15 +92,11 @@ package struct Daemon: ~Copyable {
     }
   }
 
-  private static func openLog(_ target: LogTarget) throws(Refusal) -> ConnectionLog? {
+  private static func openLog(
+    _ settings: LogSettings, workers: Int
+  ) throws(Refusal) -> ConnectionLog? {
     do throws(SystemError) {
-      switch target {
-      case .off: return nil
-      case .journal: throw SystemError("journal", .notImplemented)
-      case .stdout:
-        return try ConnectionLog(Descriptor.duplicate(of: StandardStream.output.rawValue))
-      case .file(let path): return try ConnectionLog(path: path)
-      }
+      return try ConnectionLog.open(settings, workers: workers)
     } catch {
       throw Refusal(sentences: ["the connection log cannot be written: \(error)"])
     }

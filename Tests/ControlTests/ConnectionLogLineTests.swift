@@ -1,5 +1,7 @@
+import Config
 import DataPlane
 import System
+import TestSupport
 import Testing
 import Wire
 
@@ -7,7 +9,7 @@ import Wire
 
 @Suite struct ConnectionLogLineTests {
   static let full = {
-    var record = ConnectionRecord(
+    var record = DataPlane.ConnectionRecord(
       endedWallMs: 1_795_224_225_678, id: UniqueID(high: 1, low: 0), listener: "smtp",
       client: .ipv4(0x7f00_0002, port: 51234), local: .ipv4(0x7f00_0001, port: 2525),
       end: .clientFIN)
@@ -21,12 +23,16 @@ import Wire
     record.connectUs = 120
     record.firstByteUs = 1500
     record.durationUs = 20_300
+    record.clientPath = .init(rttUs: 30_500, retransmits: 2)
     return record
   }()
 
-  private func line(_ record: ConnectionRecord) -> String {
+  private func line(
+    _ record: DataPlane.ConnectionRecord, _ form: ConnectionLogLine.Form = .json,
+    _ fields: [LogField] = LogField.allCases
+  ) -> String {
     var bytes: [UInt8] = []
-    ConnectionLogLine.append(record, to: &bytes)
+    ConnectionLogLine(form, fields).append(record, to: &bytes)
     return String(decoding: bytes, as: UTF8.self)
   }
 
@@ -37,13 +43,136 @@ import Wire
         "client":"127.0.0.2:51234","local":"127.0.0.1:2525","backend":"postfix",\
         "server":"127.0.0.1:10025","tries":1,"bytes_up":123,"bytes_down":456,"spliced_up":100,\
         "spliced_down":18446744073709551615,"connect_ms":0.12,"first_byte_ms":1.5,\
-        "duration_ms":20.3,"half_closed_ms":0.0,"end":"client.fin","reason":null}
+        "duration_ms":20.3,"half_closed_ms":0.0,"client_rtt_ms":30.5,"client_retransmits":2,\
+        "upstream_rtt_ms":null,"upstream_retransmits":null,"end":"client.fin","reason":null}
 
         """)
   }
 
+  @Test func theTextFormHasTheSameFields() {
+    #expect(
+      line(Self.full, .text) == """
+        time=2026-11-21T01:23:45.678Z id=0000000000000G000000000000 listener=smtp \
+        client=127.0.0.2:51234 local=127.0.0.1:2525 backend=postfix \
+        server=127.0.0.1:10025 tries=1 bytes_up=123 bytes_down=456 spliced_up=100 \
+        spliced_down=18446744073709551615 connect_ms=0.12 first_byte_ms=1.5 \
+        duration_ms=20.3 half_closed_ms=0.0 client_rtt_ms=30.5 client_retransmits=2 \
+        upstream_rtt_ms=- upstream_retransmits=- end=client.fin reason=-
+
+        """)
+  }
+
+  /// "entries are separated by … an empty line"; a value without a line feed follows its name
+  /// and `=`. https://systemd.io/JOURNAL_NATIVE_PROTOCOL/
+  @Test func theJournalGetsFieldsOfItsOwn() {
+    let text = line(Self.full, .journal)
+    #expect(
+      text.hasPrefix(
+        """
+        MESSAGE=smtp 127.0.0.2:51234 -> 127.0.0.1:10025: client.fin
+        PRIORITY=6
+        SYSLOG_IDENTIFIER=sluice
+        SLUICE_TIME=2026-11-21T01:23:45.678Z
+        SLUICE_ID=0000000000000G000000000000
+        SLUICE_LISTENER=smtp
+
+        """))
+    #expect(text.hasSuffix("SLUICE_CLIENT_RETRANSMITS=2\nSLUICE_END=client.fin\n\n"))
+    // What is not known is no field.
+    #expect(!text.contains("REASON") && !text.contains("UPSTREAM_RTT"))
+    for name in text.split(separator: "\n").map({ $0.prefix { $0 != "=" } }) {
+      #expect(name.allSatisfy { $0 == "_" || ($0.isASCII && $0.isUppercase) }, "\(name)")
+    }
+  }
+
+  @Test func fieldsAreThoseOfTheConfigurationInItsOrder() {
+    let fields: [LogField] = [.end, .client, .tlvs]
+    #expect(
+      line(Self.full, .json, fields) == #"{"end":"client.fin","client":"127.0.0.2:51234"}"# + "\n")
+    #expect(line(Self.full, .text, fields) == "end=client.fin client=127.0.0.2:51234\n")
+    #expect(
+      line(Self.full, .journal, [.end])
+        == "MESSAGE=smtp 127.0.0.2:51234 -> 127.0.0.1:10025: client.fin\nPRIORITY=6\n"
+        + "SYSLOG_IDENTIFIER=sluice\nSLUICE_END=client.fin\n\n")
+    // Fields that this connection has nothing to say about.
+    #expect(line(Self.full, .json, [.tlvs]) == "{}\n")
+    #expect(line(Self.full, .text, [.tlvs]) == "\n")
+    #expect(ConnectionLogLine(.json, fields).needs == .records)
+    #expect(ConnectionLogLine(.text, [.end, .upstreamRttMs]).needs == [.records, .paths])
+  }
+
+  /// Bytes from outside: escape sequences, line feeds, quotes, C1 controls, what is no UTF-8.
+  private static let hostile: [UInt8] =
+    Array("\u{1b}[2J\n\"'\\=\u{9b}31m\u{7f}\u{0} é".utf8) + [0xff, 0xc2]
+
+  private static var hostileRecord: DataPlane.ConnectionRecord {
+    var record = full
+    record.server = String(decoding: hostile, as: UTF8.self)
+    record.local = .unix(path: "/run/\u{1b}\n\".sock")
+    record.introduction = .init(
+      sender: .unix(path: "\u{0}a\nb"), header: "v2", types: [5], uniqueID: hostile)
+    return record
+  }
+
+  @Test(arguments: [ConnectionLogLine.Form.json, .text, .journal])
+  func noControlByteComesOut(_ form: ConnectionLogLine.Form) {
+    var bytes: [UInt8] = []
+    ConnectionLogLine(form).append(Self.hostileRecord, to: &bytes)
+    let text = String(decoding: bytes, as: UTF8.self)
+    // Valid as it is, nothing was repaired.
+    #expect(Array(text.utf8) == bytes)
+    for scalar in text.unicodeScalars where scalar != "\n" {
+      #expect(scalar.value >= 0x20 && !(0x7f...0x9f).contains(scalar.value))
+    }
+    let ends = bytes.indices.filter { ConnectionLogLine(form).isEnd($0, bytes.span) }
+    #expect(ends == [bytes.count - 1])
+    let escaped = #"\u001b[2J\u000a\"'\\=\u009b31m\u007f\u0000 é"# + "\u{fffd}\u{fffd}"
+    #expect(text.contains(escaped))
+    switch form {
+    case .json: #expect(text.contains("\"server\":\"\(escaped)\","))
+    case .text: #expect(text.contains(" server=\"\(escaped)\" "))
+    case .journal: #expect(text.contains("\nSLUICE_SERVER=\(escaped)\n"))
+    }
+  }
+
+  @Test func jsonOfHostileBytesIsRead() throws {
+    let value = try JSONValue(line(Self.hostileRecord))
+    #expect(value["server"]?.string == String(decoding: Self.hostile, as: UTF8.self))
+    #expect(value["local"]?.string == "unix:/run/\u{1b}\n\".sock")
+    #expect(value["peer_id"]?.string == String(decoding: Self.hostile, as: UTF8.self))
+  }
+
+  @Test(arguments: [
+    ("", "\"\""), ("-", "\"-\""), ("a b", "\"a b\""), ("a=b", "\"a=b\""), ("a-b", "a-b"),
+    ("é", "\"é\""),
+  ])
+  func textIsQuotedWhereItWouldBeMisread(value: String, written: String) {
+    var record = Self.full
+    record.server = value
+    #expect(line(record, .text, [.server]) == "server=\(written)\n")
+  }
+
+  @Test(arguments: [ConnectionLogLine.Form.json, .text, .journal])
+  func linesAboutTheLogItself(_ form: ConnectionLogLine.Form) {
+    var bytes: [UInt8] = []
+    let line = ConnectionLogLine(form)
+    line.append(event: .dropped(lines: 7), to: &bytes)
+    line.append(event: .suppressed(reason: "proxy.timeout", lines: 8), to: &bytes)
+    #expect(line.count(bytes.span) == 2)
+    let text = String(decoding: bytes, as: UTF8.self)
+    switch form {
+    case .json:
+      #expect(text.contains(#","event":"log.dropped","lines":7}"#))
+      #expect(text.contains(#","event":"log.suppressed","reason":"proxy.timeout","lines":8}"#))
+    case .text: #expect(text.contains(" event=log.suppressed reason=proxy.timeout lines=8\n"))
+    case .journal:
+      #expect(text.contains("\nSLUICE_EVENT=log.suppressed\nSLUICE_REASON=proxy.timeout\n"))
+      #expect(text.contains("PRIORITY=4\n"))
+    }
+  }
+
   @Test func whatIsNotKnownIsNull() {
-    var record = ConnectionRecord(
+    var record = DataPlane.ConnectionRecord(
       endedWallMs: 0, id: UniqueID(high: 0, low: 0), listener: "l",
       client: .unix(path: ""), local: .unix(path: "/run/l"), end: .rejected)
     record.reason = "limit.connections"
@@ -70,27 +199,19 @@ import Wire
   @Test func stringsAreEscaped() {
     var bytes: [UInt8] = []
     bytes.append(jsonString: "a\"b\\c\u{0}\n\u{1f}\u{7f}é")
-    let text = #""a\"b\\c\u0000\u000a\u001f"# + "\u{7f}é\""
+    let text = #""a\"b\\c\u0000\u000a\u001f\u007fé""#
     #expect(String(decoding: bytes, as: UTF8.self) == text)
-  }
-
-  @Test func pathsOfUnixSocketsAreEscaped() {
-    var bytes: [UInt8] = []
-    bytes.append(jsonString: SocketAddress.unix(path: "/run/\"x\"\n.sock"))
-    bytes.append(jsonString: SocketAddress.unix(path: "/run/y.sock"))
-    #expect(
-      String(decoding: bytes, as: UTF8.self)
-        == #""unix:/run/\"x\"\u000a.sock""unix:/run/y.sock""#)
   }
 
   /// The line's buffer is used again: a second line of the same length finds its room.
   @Test func aReusedBufferDoesNotGrow() {
     var bytes: [UInt8] = []
-    ConnectionLogLine.append(Self.full, to: &bytes)
+    let line = ConnectionLogLine(.json)
+    line.append(Self.full, to: &bytes)
     let capacity = bytes.capacity
     for _ in 0..<100 {
       bytes.removeAll(keepingCapacity: true)
-      ConnectionLogLine.append(Self.full, to: &bytes)
+      line.append(Self.full, to: &bytes)
     }
     #expect(bytes.capacity == capacity)
   }

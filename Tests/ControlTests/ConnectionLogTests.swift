@@ -4,6 +4,14 @@ import Testing
 
 @testable import Control
 
+extension ConnectionLog {
+  /// As a worker does with a turn's lines, in a queue of its own.
+  fileprivate func append(_ text: String) {
+    let lines = Array(text.utf8)
+    append(lines, count: line.count(lines.span), to: makeQueue())
+  }
+}
+
 /// The log's thread against files and pipes that stand still, vanish or are full.
 @Suite struct ConnectionLogTests {
   private let deadlineMs = 5000
@@ -39,7 +47,10 @@ import Testing
     let log = try ConnectionLog(path: path)
     let threads = try (0..<4).map { number in
       try Thread(name: "writer") {
-        for count in 0..<500 { log.append(Array("\(number) \(count)\n".utf8)) }
+        let queue = log.makeQueue()
+        for count in 0..<500 {
+          log.append(Array("\(number) \(count)\n".utf8), count: 1, to: queue)
+        }
       }
     }
     for thread in threads { thread.join() }
@@ -59,17 +70,17 @@ import Testing
       unlink(old)
     }
     let log = try ConnectionLog(path: path)
-    log.append(Array("one\n".utf8))
+    log.append("one\n")
     #expect(eventually { text(path) == "one\n" })
     #expect(rename(path, old) == 0)
     // Nobody says so: the name is looked at once a second.
     #expect(eventually { (try? Files.identity(at: path)) != nil })
-    log.append(Array("two\n".utf8))
+    log.append("two\n")
     #expect(eventually { text(path) == "two\n" })
     #expect(rename(path, old) == 0)
     log.reopen()
     #expect(eventually { (try? Files.identity(at: path)) != nil })
-    log.append(Array("three\n".utf8))
+    log.append("three\n")
     log.close(waitingAtMostMs: 5000)
     #expect(text(path) == "three\n")
     #expect(text(old) == "two\n")
@@ -82,7 +93,8 @@ import Testing
     let line = [UInt8](repeating: UInt8(ascii: "x"), count: 999) + [UInt8(ascii: "\n")]
     let appended = 1000
     let before = Clock.monotonicNs
-    for _ in 0..<appended { log.append(line) }
+    let queue = log.makeQueue()
+    for _ in 0..<appended { log.append(line, count: 1, to: queue) }
     #expect(Clock.monotonicNs - before < 2_000_000_000)
     // The reader wakes up: it gets what pipe and queue held, and how many lines are gone.
     var bytes: [UInt8] = []
@@ -100,13 +112,14 @@ import Testing
     log.close(waitingAtMostMs: 1000)
     #expect(whole >= 64 && lost > 0)
     #expect(whole + lost == appended)
+    #expect(log.counts.written == UInt64(whole) && log.counts.dropped == UInt64(lost))
   }
 
   @Test func closingGivesUpOnAReaderWhoStandsStill() throws {
     let ends = pipe()
     let reading = Descriptor(owning: ends.reading)
     let log = try ConnectionLog(Descriptor(owning: ends.writing))
-    log.append([UInt8](repeating: UInt8(ascii: "\n"), count: 1 << 20))
+    log.append(String(repeating: "\n", count: 1 << 20))
     let before = Clock.monotonicNs
     log.close(waitingAtMostMs: 200)
     #expect(Clock.monotonicNs - before < 3_000_000_000)
@@ -115,10 +128,12 @@ import Testing
 
   @Test func aFullDiskLosesLinesAndNothingElse() throws {
     let log = try ConnectionLog(path: "/dev/full")
-    for _ in 0..<10 { log.append(Array("lost\n".utf8)) }
+    for _ in 0..<10 { log.append("lost\n") }
     log.close(waitingAtMostMs: 1000)
-    var writer = try ConnectionLogWriter(path: "/dev/full")
-    writer.write(Array("one\ntwo\n".utf8)) { false }
+    #expect(log.counts.dropped == 10 && log.counts.written == 0)
+    var writer = try ConnectionLogWriter(path: "/dev/full", ConnectionLogLine(.json))
+    let result = writer.write(Array("one\ntwo\n".utf8)) { false }
+    #expect(result == (0, 2))
     #expect(writer.lost == 2)
   }
 
@@ -126,9 +141,12 @@ import Testing
     signal(SIGPIPE, SIG_IGN)
     let ends = pipe()
     close(ends.reading)
-    var writer = try ConnectionLogWriter(Descriptor(owning: ends.writing))
-    writer.write(Array("one\n".utf8)) { false }
-    writer.write(Array("two\n".utf8)) { false }
+    var writer = try ConnectionLogWriter(
+      Descriptor(owning: ends.writing), ConnectionLogLine(.json))
+    for text in ["one\n", "two\n"] {
+      let result = writer.write(Array(text.utf8)) { false }
+      #expect(result == (0, 1))
+    }
     #expect(writer.lost == 2)
   }
 

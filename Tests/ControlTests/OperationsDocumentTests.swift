@@ -1,3 +1,5 @@
+import Config
+import DataPlane
 import Routing
 import TestSupport
 import Testing
@@ -16,6 +18,13 @@ import Testing
             "`\(family.name)`", family.kind.rawValue, labels.isEmpty ? "–" : labels, family.help,
           ]
         })
+  }
+
+  @Test func everyLogFieldAndEndIsNamed() {
+    let rows = DocumentTables.rows(of: "Connection log", in: "operations.md")
+    #expect(rows.map { $0[0] } == LogField.allCases.map { "`\($0.rawValue)`" })
+    let text = contents(of: "\(DocumentTables.root)/docs/operations.md")
+    for end in ConnectionEnd.allCases { #expect(text.contains("`\(end.rawValue)`"), "\(end)") }
   }
 
   /// A code's row may stand in any document, below the heading that is the same everywhere.

@@ -31,12 +31,12 @@ import Wire
       client: .ipv4(0xcb00_7107, port: 40001), local: .ipv4(0xc633_6419, port: 143), end: .clientFIN
     )
     var bare: [UInt8] = []
-    ConnectionLogLine.append(record, to: &bare)
+    ConnectionLogLine(.json).append(record, to: &bare)
     record.introduction = .init(
       sender: .ipv4(0xc000_020a, port: 51022), header: "v2", types: [5, 3],
       uniqueID: Array("01M7".utf8), tlvsDropped: 2, firstBytes: [0x45, 0x48])
     var told: [UInt8] = []
-    ConnectionLogLine.append(record, to: &told)
+    ConnectionLogLine(.json).append(record, to: &told)
     // The line without the fields, up to its brace, then the fields.
     #expect(told.starts(with: bare.dropLast(2)))
     #expect(

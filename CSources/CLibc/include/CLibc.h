@@ -119,6 +119,9 @@ int system_connect(const struct system_address *address, uint32_t timeout_ms);
 int system_unix_alive(const struct system_address *address);
 // Whether this machine has a route and an address of its own towards an address; nothing is sent.
 bool system_has_way(const struct system_address *address);
+// A Unix datagram socket that sends to one address; non-blocking, close-on-exec. datagram.c
+int system_datagram_connect(const struct system_address *to);
+int64_t system_datagram_send(int descriptor, const uint8_t *bytes, size_t count);
 int system_accept(int listener, struct system_address *from);  // blocking, close-on-exec
 int system_local_address(int descriptor, struct system_address *out);
 int system_remote_address(int descriptor, struct system_address *out);

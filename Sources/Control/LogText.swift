@@ -1,0 +1,80 @@
+internal import Wire
+
+/// Text of lines, without the standard library's formatting: it would allocate for each value.
+extension [UInt8] {
+  mutating func append(text: String) {
+    append(contentsOf: text.utf8)
+  }
+
+  mutating func append(decimal value: UInt64) {
+    var unit: UInt64 = 1
+    while value / unit >= 10 { unit *= 10 }
+    while unit > 0 {
+      append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: value / unit % 10))
+      unit /= 10
+    }
+  }
+
+  /// Microseconds as milliseconds: 120 is `0.12`, 20300 is `20.3`, 0 is `0.0`.
+  mutating func append(milliseconds us: UInt64) {
+    append(decimal: us / 1000)
+    append(UInt8(ascii: "."))
+    var (rest, unit) = (us % 1000, 100 as UInt64)
+    repeat {
+      append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest / unit))
+      rest %= unit
+      unit /= 10
+    } while rest > 0
+  }
+
+  /// In quotes, escaped as RFC 8259 section 7 demands; nil is `null`.
+  mutating func append(jsonString value: String?) {
+    guard let value else { return append(text: "null") }
+    append(UInt8(ascii: "\""))
+    append(escaped: value.utf8)
+    append(UInt8(ascii: "\""))
+  }
+
+  /// UTF-8 as the inside of a JSON string. Beyond what RFC 8259 demands, DEL and the control
+  /// characters U+0080 to U+009F are escaped: terminals obey some of them.
+  mutating func append(escaped text: some Collection<UInt8>) {
+    // C1 controls are two bytes, C2 80 to C2 9F.
+    var hasLead = false
+    for byte in text {
+      if hasLead {
+        hasLead = false
+        if byte >= 0x80 && byte <= 0x9f {
+          append(escape: byte)
+          continue
+        }
+        append(0xc2)
+      }
+      switch byte {
+      case 0xc2: hasLead = true
+      case 0..<0x20, 0x7f: append(escape: byte)
+      case UInt8(ascii: "\""), UInt8(ascii: "\\"):
+        append(UInt8(ascii: "\\"))
+        append(byte)
+      default: append(byte)
+      }
+    }
+    if hasLead { append(0xc2) }
+  }
+
+  private mutating func append(escape byte: UInt8) {
+    append(text: "\\u00")
+    append(hexadecimalDigit: byte >> 4)
+    append(hexadecimalDigit: byte & 15)
+  }
+
+  mutating func append(hexadecimal bytes: [UInt8]) {
+    for byte in bytes {
+      append(hexadecimalDigit: byte >> 4)
+      append(hexadecimalDigit: byte & 15)
+    }
+  }
+
+  private mutating func append(hexadecimalDigit digit: UInt8) {
+    append(digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10)
+  }
+}
