@@ -18,7 +18,8 @@ struct ConnectionMemory {
   private var localLow: UInt64 = 0
   private var clientPort: UInt16 = 0
   private var localPort: UInt16 = 0
-  /// Two bits each, from the low end: the client's family, the local one's, and the phase.
+  /// From the low end: two bits for the client's family, two for the local one's, three for the
+  /// phase.
   private var families: UInt8 = 0
   /// Dials begun; stops at 255, far beyond any number of retries.
   private var dials: UInt8 = 0
@@ -36,13 +37,15 @@ struct ConnectionMemory {
     /// A header that must come.
     case requiredHeader
     case optionalHeader
+    /// A ClientHello, to route by.
+    case hello
     /// A header that must not be there.
     case forgery
   }
 
   var phase: Phase {
-    get { Phase(rawValue: families >> 4 & 3) ?? .none }
-    set { families = families & 0b1100_1111 | newValue.rawValue << 4 }
+    get { Phase(rawValue: families >> 4 & 7) ?? .none }
+    set { families = families & 0b1000_1111 | newValue.rawValue << 4 }
   }
 
   var id: UniqueID {

@@ -24,7 +24,7 @@ struct HeaderNotes {
   /// Of bytes that were no header; enough to see what spoke.
   static let firstBytesKept = 16
 
-  init() {}
+  init(sender: SocketAddress? = nil) { self.sender = sender }
 
   init(_ header: ProxyHeader, in bytes: Span<UInt8>, sender: SocketAddress?) {
     self.sender = sender
@@ -36,8 +36,7 @@ struct HeaderNotes {
     }
   }
 
-  init(refused bytes: Span<UInt8>, sender: SocketAddress?) {
-    self.sender = sender
+  mutating func keep(refused bytes: Span<UInt8>) {
     firstBytes = copy(0..<min(bytes.count, HeaderNotes.firstBytesKept), of: bytes)
   }
 

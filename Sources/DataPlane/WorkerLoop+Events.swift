@@ -34,11 +34,10 @@ extension WorkerLoop {
     case .needMore:
       worker.hold(event.id, limit: listener.holdLimit, withinMs: nil)
     case .noHeader:
-      memory.phase = .none
       counts.came(with: .absent, listener: table.series.listeners[Int(event.listener)])
-      follow(router.decide(.accepted(listener: Int(event.listener))), event, &memory, table)
+      decide(event, &memory, table, ending)
     case .header(let found, let consumed):
-      introduced(event, &memory, found, consumed, table)
+      introduced(event, &memory, found, consumed, table, ending)
     case .reject(let reason, _):
       refuse(event, memory, reason)
     }
@@ -50,19 +49,14 @@ extension WorkerLoop {
     memory.generation = generations.enter()
     counts.accepted(listener: router.table.series.listeners[Int(event.listener)])
     let listener = router.table.listeners[Int(event.listener)]
-    guard needsAddresses(listener) else {
-      return follow(
-        router.decide(.accepted(listener: Int(event.listener))), event, &memory, router.table)
-    }
+    guard needsAddresses(listener) else { return decide(event, &memory, router.table, .no) }
     guard let endpoints = worker.endpoints(event.id) else {
       return follow(.reject(.clientGone), event, &memory, router.table)
     }
     memory.client = endpoints.client
     memory.local = endpoints.local
     switch listener.trust.rule(for: endpoints.client) {
-    case .forbid:
-      follow(
-        router.decide(.accepted(listener: Int(event.listener))), event, &memory, router.table)
+    case .forbid: decide(event, &memory, router.table, .no)
     case .require: awaitHeader(event, &memory, .requiredHeader, listener)
     case .accept: awaitHeader(event, &memory, .optionalHeader, listener)
     }
@@ -87,7 +81,7 @@ extension WorkerLoop {
   /// real addresses standing.
   mutating func introduced(
     _ event: sluice_event, _ memory: inout ConnectionMemory, _ found: ProxyHeader,
-    _ consumed: Int, _ table: RouteTable
+    _ consumed: Int, _ table: RouteTable, _ ending: Ending
   ) {
     counts.came(
       with: HeaderKind(found), listener: table.series.listeners[Int(event.listener)])
@@ -96,22 +90,50 @@ extension WorkerLoop {
       memory.client = addresses.source.unmapped()
       memory.local = addresses.destination.unmapped()
     }
-    let answer = router.decide(.accepted(listener: Int(event.listener)))
     // LOCAL is the source's own connection; what its block says is about no client.
-    let mayRelay = memory.phase == .requiredHeader && found.command == .proxy
-    if mayRelay, case .route(let backend, _) = answer {
+    if memory.phase == .requiredHeader, found.command == .proxy {
+      let backend = table.listeners[Int(event.listener)].backend
       kept.keep(found, in: event.heldBytes, for: table.backends[backend].tlvs)
     }
     notes[event.id.slot] = kept
+    decide(event, &memory, table, ending, behind: consumed)
+  }
+
+  /// Whose client it is, is settled. `consumed` bytes of those in hand were a header.
+  mutating func decide(
+    _ event: sluice_event, _ memory: inout ConnectionMemory, _ table: RouteTable,
+    _ ending: Ending, behind consumed: Int = 0
+  ) {
+    let answer = router.decide(.accepted(listener: Int(event.listener)), under: table)
+    settle(answer, event, &memory, table, ending, behind: consumed)
+  }
+
+  /// The first answer to a connection. Without a header of ours its server would believe one that
+  /// the client made up.
+  mutating func settle(
+    _ answer: Answer, _ event: sluice_event, _ memory: inout ConnectionMemory,
+    _ table: RouteTable, _ ending: Ending, behind consumed: Int
+  ) {
     memory.phase = .none
-    follow(answer, event, &memory, table, consuming: consumed, isIntroduced: true)
+    if case .route(let backend, _) = answer, table.backends[backend].isOpenToForgery {
+      switch ForgeryVerdict(event.heldBytes.extracting(consumed...), ending) {
+      case .needMore: memory.phase = .forgery
+      case .clean: break
+      case .forged:
+        worker.remember(memory, of: event.id)
+        return refuse(event, memory, .headerUntrusted, behind: consumed)
+      }
+    }
+    follow(answer, event, &memory, table, consuming: consumed)
   }
 
   /// Turns a connection away for the bytes it sent, which the log will show.
   mutating func refuse(
-    _ event: sluice_event, _ memory: ConnectionMemory, _ reason: RejectReason
+    _ event: sluice_event, _ memory: ConnectionMemory, _ reason: RejectReason,
+    behind consumed: Int = 0
   ) {
-    notes[event.id.slot] = HeaderNotes(refused: event.heldBytes, sender: memory.client)
+    let bytes = event.heldBytes.extracting(consumed...)
+    notes[event.id.slot, default: HeaderNotes(sender: memory.client)].keep(refused: bytes)
     worker.reject(event.id, reason: reason.number)
   }
 
@@ -123,12 +145,12 @@ extension WorkerLoop {
       backend: table.backend(ofServer: server), server: server, tries: memory.tries,
       error: DialError(event.error))
     counts.dialFailed(failure.error, at: server, in: table)
-    follow(router.decide(failure, under: table), event, &memory, table)
+    follow(router.decide(.dialFailed(failure), under: table), event, &memory, table)
   }
 
   mutating func follow(
     _ answer: Answer, _ event: sluice_event, _ memory: inout ConnectionMemory,
-    _ table: RouteTable, consuming consumed: Int = 0, isIntroduced: Bool = false
+    _ table: RouteTable, consuming consumed: Int = 0
   ) {
     var reason: RejectReason?
     giveBack(&memory, table)
@@ -140,9 +162,6 @@ extension WorkerLoop {
       memory.isAtServer = true
       counts.arrived(at: server, in: table)
       let entry = table.backends[backend]
-      // Without a header of ours the server would believe one that the client made up.
-      let isOpen = entry.header == .none && !entry.passesClientHeader && !isIntroduced
-      if isOpen, notes[event.id.slot]?.header == nil { memory.phase = .forgery }
       worker.remember(memory, of: event.id)
       reason = route(
         event, memory, table.listeners[Int(event.listener)], entry, table.servers[server],

@@ -49,13 +49,13 @@ package struct HeaderIntake: Sendable, Equatable {
       case .no: return .needMore
       case .timedOut where !required && Signature.match(bytes) != .yes: return .noHeader
       case .timedOut: return .reject(.headerTimeout, offset: bytes.count)
-      case .halfClosed, .full: return .reject(.header(.proxyTruncated), offset: bytes.count)
+      case .halfClosed, .full: return .reject(.parser(.proxyTruncated), offset: bytes.count)
       }
     case .invalid(let reason):
       if !required, reason.code == .proxyProbe || Signature.match(bytes) == .maybe {
         return .noHeader
       }
-      return .reject(.header(reason.code), offset: reason.offset)
+      return .reject(.parser(reason.code), offset: reason.offset)
     }
   }
 }
@@ -85,18 +85,20 @@ package enum Signature: Sendable {
   }
 }
 
-/// Decision 11: a source that may send no header could forge one towards a backend that trusts our
-/// address and gets no header of ours. Its first bytes wait until they cannot be a signature.
+/// Decision 11: a client could forge a header towards a backend that trusts our address and gets no
+/// header of ours. Its first bytes wait until they cannot be a signature: those of the stream, or
+/// those behind the header of a proxy in front, which speaks for itself and not for them.
 package enum ForgeryVerdict: Sendable, Equatable {
   case needMore
   case clean
   case forged
 
+  /// However long it takes: only the end of the stream makes the beginning of a signature harmless.
   package init(_ bytes: Span<UInt8>, _ ending: Ending) {
     switch Signature.match(bytes) {
     case .yes: self = .forged
     case .no: self = .clean
-    case .maybe: self = ending == .no ? .needMore : .clean
+    case .maybe: self = ending == .halfClosed ? .clean : .needMore
     }
   }
 }

@@ -20,8 +20,8 @@ package enum RejectReason: Hashable, Sendable {
   case headerUntrusted
   /// A version 1 UNKNOWN where the listener does not take it.
   case headerUnknown
-  /// What the header's parser found.
-  case header(Reason.Code)
+  /// What the parser of a header or a ClientHello found.
+  case parser(Reason.Code)
 
   private static let plain: [RejectReason] = [
     .noRoute, .dialRefused, .dialTimeout, .dialUnreachable, .dialNoLocalAddress, .dialFailed,
@@ -32,7 +32,7 @@ package enum RejectReason: Hashable, Sendable {
 
   /// From 1 on; 0 is no reason.
   package var number: UInt32 {
-    if case .header(let code) = self {
+    if case .parser(let code) = self {
       let position = Reason.Code.allCases.firstIndex(of: code) ?? 0
       return RejectReason.firstParserNumber + UInt32(position)
     }
@@ -43,7 +43,7 @@ package enum RejectReason: Hashable, Sendable {
     if number >= RejectReason.firstParserNumber {
       let position = Int(number - RejectReason.firstParserNumber)
       guard Reason.Code.allCases.indices.contains(position) else { return nil }
-      self = .header(Reason.Code.allCases[position])
+      self = .parser(Reason.Code.allCases[position])
     } else {
       guard number > 0, Int(number) <= RejectReason.plain.count else { return nil }
       self = RejectReason.plain[Int(number) - 1]
@@ -51,7 +51,7 @@ package enum RejectReason: Hashable, Sendable {
   }
 
   package static var all: [RejectReason] {
-    plain + Reason.Code.allCases.map { .header($0) }
+    plain + Reason.Code.allCases.map { .parser($0) }
   }
 
   package static let count = all.count
@@ -78,7 +78,7 @@ package enum RejectReason: Hashable, Sendable {
     case .headerTimeout: "proxy.timeout"
     case .headerUntrusted: "proxy.untrusted"
     case .headerUnknown: "proxy.unknown"
-    case .header(let code): code.rawValue
+    case .parser(let code): code.rawValue
     }
   }
 }

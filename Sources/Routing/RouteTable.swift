@@ -134,6 +134,9 @@ package struct BackendEntry: Sendable {
     self.slowStartMs = slowStartMs
     self.panicPercent = panicPercent
   }
+
+  /// Whether a server would take a PROXY header that the client made up for ours.
+  package var isOpenToForgery: Bool { header == .none && !passesClientHeader }
 }
 
 package struct ServerEntry: Sendable {

@@ -6,6 +6,8 @@ package struct Router: ~Copyable {
   package private(set) var table: RouteTable
   /// The next server of each backend, as an offset.
   private var turns: [Int]
+  /// Connections that were decided about under a table that was no longer in force.
+  private var strays: UInt = 0
 
   /// - Parameter seed: where the balancing starts, so that workers do not all begin with the
   ///   first server.
@@ -19,25 +21,31 @@ package struct Router: ~Copyable {
     turns = table.backends.map { seed % $0.servers.count }
   }
 
-  package mutating func decide(_ ask: Ask) -> Answer {
+  package mutating func decide(_ ask: Ask) -> Answer { decide(ask, under: table) }
+
+  /// The answer under the table that a connection was accepted under: its indexes mean nothing in
+  /// one that was installed meanwhile.
+  package mutating func decide(_ ask: Ask, under table: RouteTable) -> Answer {
     switch ask {
     case .accepted(let listener):
       guard table.listeners.indices.contains(listener) else { return .reject(.noRoute) }
-      let backend = table.listeners[listener].backend
-      return .route(backend: backend, server: nextServer(of: backend))
+      return next(of: table.listeners[listener].backend, under: table)
     case .dialFailed(let failure):
       return again(after: failure, under: table)
     }
   }
 
-  /// The answer to a failed dial of a connection that `older` routed: its indexes mean nothing in
-  /// a table that was installed meanwhile.
-  package func decide(_ failure: DialFailure, under older: RouteTable) -> Answer {
-    again(after: failure, under: older)
+  private mutating func next(of backend: Int, under table: RouteTable) -> Answer {
+    .route(backend: backend, server: nextServer(of: backend, under: table))
   }
 
-  private mutating func nextServer(of backend: Int) -> Int {
+  private mutating func nextServer(of backend: Int, under table: RouteTable) -> Int {
     let servers = table.backends[backend].servers
+    guard table === self.table else {
+      // The few that were held while a table was installed.
+      strays &+= 1
+      return servers.lowerBound + Int(strays % UInt(servers.count))
+    }
     let turn = turns[backend]
     turns[backend] = turn + 1 < servers.count ? turn + 1 : 0
     return servers.lowerBound + turn

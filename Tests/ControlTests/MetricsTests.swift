@@ -34,7 +34,7 @@ import Wire
       (ListenerColumns.headers + HeaderKind.v2Local.rawValue, 2),
       (ListenerColumns.ends + ConnectionEnd.idleDeadline.position, 1),
     ] as [(Int, UInt64)] { worker.listeners.add(0, column, amount) }
-    for reason in [RejectReason.dialRefused, .header(.proxyProbe)] {
+    for reason in [RejectReason.dialRefused, .parser(.proxyProbe)] {
       let position = RejectReason.position(ofNumber: reason.number)!
       worker.listeners.add(0, ListenerColumns.reasons + position, 4)
     }

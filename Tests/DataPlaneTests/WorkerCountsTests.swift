@@ -191,7 +191,7 @@ import Wire
       return now.listeners[0, ListenerColumns.ended] == 2
     }
     #expect(now.listeners[0, ListenerColumns.headers + HeaderKind.v1.rawValue] == 1)
-    let probe = try #require(RejectReason.all.firstIndex(of: .header(.proxyProbe)))
+    let probe = try #require(RejectReason.all.firstIndex(of: .parser(.proxyProbe)))
     #expect(now.listeners[0, ListenerColumns.reasons + probe] == 1)
   }
 

@@ -41,16 +41,16 @@ private func decide(
 
   /// Connecting and leaving is what health checks do.
   @Test func anEndBeforeTheFirstByteIsAProbe() {
-    #expect(decide([], .halfClosed) == .reject(.header(.proxyProbe), offset: 0))
+    #expect(decide([], .halfClosed) == .reject(.parser(.proxyProbe), offset: 0))
     #expect(
-      decide(Array(v1.prefix(9)), .halfClosed) == .reject(.header(.proxyTruncated), offset: 9))
+      decide(Array(v1.prefix(9)), .halfClosed) == .reject(.parser(.proxyTruncated), offset: 9))
   }
 
   /// "The receiver MUST be configured to only receive the protocol described in this specification
   /// and MUST not try to guess whether the protocol header is present or not."
   @Test func whateverIsNoHeaderIsRefusedWhereOneIsRequired() {
     #expect(
-      decide(Array("EHLO example\r\n".utf8)) == .reject(.header(.proxyBadSignature), offset: 0))
+      decide(Array("EHLO example\r\n".utf8)) == .reject(.parser(.proxyBadSignature), offset: 0))
   }
 
   @Test func whereAHeaderIsOptionalOtherBytesArePayload() {
@@ -85,7 +85,7 @@ private func decide(
 
   @Test func theLimitIsHeldAgainstTheLengthField() {
     let long = v2Signature + [0x20, 0, 0x10, 0]
-    #expect(decide(long, limit: 4096) == .reject(.header(.proxyTooLong), offset: 14))
+    #expect(decide(long, limit: 4096) == .reject(.parser(.proxyTooLong), offset: 14))
     #expect(decide(long, limit: 4112) == .needMore)
   }
 }
@@ -106,5 +106,12 @@ private func decide(
   @Test func aStreamThatEndsBeforeItIsASignatureIsClean() {
     #expect(ForgeryVerdict(Array("PROXY".utf8).span, .halfClosed) == .clean)
     #expect(ForgeryVerdict(Array<UInt8>().span, .halfClosed) == .clean)
+  }
+
+  /// A client that waits out some deadline may still send the rest of one.
+  @Test func timeMakesNothingClean() {
+    #expect(ForgeryVerdict(Array("PROXY".utf8).span, .timedOut) == .needMore)
+    #expect(ForgeryVerdict(Array<UInt8>().span, .timedOut) == .needMore)
+    #expect(ForgeryVerdict(Array("PROXY ".utf8).span, .timedOut) == .forged)
   }
 }

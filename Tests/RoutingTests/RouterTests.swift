@@ -122,8 +122,23 @@ import Wire
     #expect(router.decide(.accepted(listener: 0)) == .route(backend: 0, server: 0))
     #expect(router.decide(.accepted(listener: 1)) == .reject(.noRoute))
     // A connection that the old table routed is retried under the old table.
-    #expect(router.decide(failure(1, 1, tries: 1), under: old) == .route(backend: 1, server: 2))
-    #expect(router.decide(failure(1, 2, tries: 3), under: old) == .reject(.dialRefused))
+    #expect(
+      router.decide(.dialFailed(failure(1, 1, tries: 1)), under: old)
+        == .route(backend: 1, server: 2))
+    #expect(
+      router.decide(.dialFailed(failure(1, 2, tries: 3)), under: old) == .reject(.dialRefused))
+  }
+
+  /// So is one whose first bytes were waited for meanwhile.
+  @Test func aHeldConnectionStaysInItsTable() {
+    let old = table([1, 2])
+    var router = Router(old, seed: 0)
+    router.install(table([3]), seed: 0)
+    let answers = (0..<4).map { _ in router.decide(.accepted(listener: 1), under: old) }
+    #expect(answers.count { $0 == .route(backend: 1, server: 1) } == 2)
+    #expect(answers.count { $0 == .route(backend: 1, server: 2) } == 2)
+    // The turns of those in force are not touched.
+    #expect(router.decide(.accepted(listener: 0)) == .route(backend: 0, server: 0))
   }
 
   @Test func theBackendOfAServer() {

@@ -70,32 +70,118 @@ func headerAndMuch(engine: Engine) throws {
   }
 }
 
-@Test("a second header is payload", arguments: TrustedSource.few, ["none", "v2"])
-func secondHeader(trusted: TrustedSource, backend: String) throws {
+// S-3: "behind one header everything is payload", and to a server that gets ours it stays that.
+@Test("a second header is payload", arguments: TrustedSource.few, [1, 2])
+func secondHeader(trusted: TrustedSource, version: Int) throws {
   let server = try ListeningSocket()
   var setup = trusted.setup([server.endpoint])
-  setup.backend = "send-proxy: \(backend)"
+  setup.backend = "send-proxy: v\(version)"
   try withTrust(setup) { proxy in
-    let first = Header.v2(trusted.client, to: trusted.reached)
-    let seconds = [
-      Header.v1(.inet("192.0.2.66", 666), to: .inet("192.0.2.67", 25)),
-      Header.v2(.inet("192.0.2.66", 666), to: .inet("192.0.2.67", 25)),
-    ]
-    for (index, second) in seconds.enumerated() {
+    for (index, second) in Forgery.headers.enumerated() {
       let client = try proxy.connect(from: trusted.source)
-      try client.write(first + second)
+      try client.write(Header.v2(trusted.client, to: trusted.reached) + second)
       client.finish()
       let upstream = try server.accept()
-      var got = try upstream.readToEnd().bytes
-      if backend == "v2" {
-        let ours = try ReceivedProxyHeader(got)
-        #expect(ours.source == trusted.client)
-        got = Array(got.dropFirst(ours.length))
-      }
-      #expect(got == second)
+      let got = try upstream.readToEnd().bytes
+      let ours = try ReceivedProxyHeader(got)
+      #expect(ours.source == trusted.client)
+      #expect(Array(got.dropFirst(ours.length)) == second)
       upstream.close()
       #expect(try proxy.record(index + 1).client == trusted.client.description)
     }
+  }
+}
+
+/// How a client's own header comes behind that of the proxy in front.
+enum Arrival: Sendable, CaseIterable {
+  case together, apart, dribbled
+}
+
+// The proxy in front vouches for its own header, not for its client's bytes: a server that gets no
+// header of ours, and trusts us, would take the client's for one.
+@Test(
+  "a second header never reaches a server without ours", arguments: TrustedSource.few,
+  Arrival.allCases)
+func secondHeaderWithoutOurs(trusted: TrustedSource, arrival: Arrival) throws {
+  let server = try ListeningSocket()
+  var setup = trusted.setup([server.endpoint])
+  setup.backend = "send-proxy: none"
+  setup.timeouts = "drain: 5s, proxy-header: 3s"
+  try withTrust(setup) { proxy in
+    let first = Header.v2(trusted.client, to: trusted.reached)
+    for (index, second) in (Forgery.headers + Forgery.nearly).enumerated() {
+      let client = try proxy.connect(from: trusted.source)
+      if arrival == .together {
+        try client.write(first + second)
+        try expectTurnedAway(client)
+        try expectUntouched(server)
+      } else {
+        try client.write(first)
+        let upstream = try server.accept()
+        // The server's greeting does not wait for the verdict.
+        try expectGreeting(from: upstream, at: client)
+        if arrival == .apart {
+          try client.write(second)
+        } else {
+          for byte in second {
+            guard (try? client.write([byte])) != nil else { break }
+            if try client.receive(withinMs: 2) != nil { break }
+          }
+        }
+        #expect(try upstream.readToEnd().bytes == [])
+        _ = try client.readToEnd()
+        upstream.close()
+      }
+      let record = try proxy.record(index + 1)
+      #expect(record.reason == "proxy.untrusted")
+      #expect(record.client == trusted.client.description)
+      #expect(record.peer == client.local.description)
+      #expect(record.header == "v2")
+      let told = try #require(record.firstBytes)
+      #expect(told.count >= 12 && hexadecimal(second.prefix(16)).hasPrefix(told))
+    }
+  }
+}
+
+// The deadline of the first header is no way around it: a client that waits it out with the start
+// of a second one is watched as before. What is no header, and what is allowed, passes.
+@Test("what is held behind a header", arguments: TrustedSource.few)
+func heldBehindHeader(trusted: TrustedSource) throws {
+  let server = try ListeningSocket()
+  var setup = trusted.setup([server.endpoint])
+  setup.backend = "send-proxy: none"
+  setup.timeouts = "drain: 5s, proxy-header: 300ms"
+  try withTrust(setup) { proxy in
+    let first = Header.v1(trusted.client, to: trusted.reached)
+    let second = Header.v1(.inet("192.0.2.66", 666), to: .inet("192.0.2.67", 25))
+    let forger = try proxy.connect(from: trusted.source)
+    try forger.write(first + second.prefix(5))
+    let upstream = try server.accept()
+    pause(ms: 600)
+    #expect(try upstream.receive(withinMs: 0) == nil)
+    try forger.write(Array(second.dropFirst(5)))
+    #expect(try upstream.readToEnd().bytes == [])
+    upstream.close()
+    #expect(try proxy.record(1).reason == "proxy.untrusted")
+
+    for payload in ["PROPFIND /\r\n", "P", "EHLO client\r\n", ""] {
+      let client = try proxy.connect(from: trusted.source)
+      try client.write(first + Array(payload.utf8))
+      client.finish()
+      let upstream = try server.accept()
+      #expect(try upstream.readToEnd().bytes == Array(payload.utf8))
+      upstream.close()
+    }
+    #expect(try proxy.records(5).dropFirst().allSatisfy { $0.reason == nil })
+  }
+  setup.backend += ", pass-client-proxy-header: true"
+  setup.bind = .inet(trusted.host, ReservedPort.take())
+  try withTrust(setup) { proxy in
+    let second = Header.v1(.inet("192.0.2.66", 666), to: .inet("192.0.2.67", 25))
+    let client = try proxy.connect(from: trusted.source)
+    try client.write(Header.v1(trusted.client, to: trusted.reached) + second)
+    #expect(try server.accept().readExactly(second.count) == second)
+    client.close()
   }
 }
 
