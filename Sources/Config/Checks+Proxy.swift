@@ -348,12 +348,14 @@ extension ListenerType {
   fileprivate var isClientFirst: Bool {
     switch self {
     case .tcp, .serverFirst: false
+    case .tls: true
     }
   }
 
   fileprivate var readsClientHello: Bool {
     switch self {
     case .tcp, .serverFirst: false
+    case .tls: true
     }
   }
 }

@@ -1,3 +1,4 @@
+import Routing
 import Wire
 
 /// Holds the parts of a draft against each other: draft -> snapshot. The snapshot means nothing
@@ -32,6 +33,7 @@ struct Checks {
       checkServers(of: backend)
       checkTLVs(of: backend)
     }
+    for listener in listeners { checkHello(listener) }
     checkTrust()
     for listener in listeners {
       guard let index = index(ofBackendFor: listener) else { continue }
@@ -51,7 +53,8 @@ struct Checks {
         guard let backend = index(ofBackendFor: listener) else { return nil }
         var made = Listener(
           name: listener.name.value, binds: listener.binds.flatMap(\.addresses),
-          type: listener.type, backend: backend, proxyProtocol: receiving(listener),
+          type: listener.type, hello: Checks.hello(listener), backend: backend,
+          proxyProtocol: receiving(listener),
           timeouts: global.overridden(by: listener.timeouts), congestion: listener.congestion)
         if let backlog = listener.backlog { made.backlog = backlog }
         return made
@@ -117,6 +120,25 @@ struct Checks {
     }
     let shown = names.prefix(8).joined(separator: ", ")
     return "; backends are \(shown)" + (names.count > 8 ? ", ..." : "")
+  }
+
+  // MARK: First bytes
+
+  private static func hello(_ listener: ListenerDraft) -> HelloPolicy {
+    var policy = HelloPolicy()
+    if let withoutName = listener.withoutName { policy.withoutName = withoutName.value }
+    if let notTLS = listener.notTLS { policy.notTLS = notTLS.value }
+    return policy
+  }
+
+  private mutating func checkHello(_ listener: ListenerDraft) {
+    guard listener.type != .tls else { return }
+    for (key, value) in [("no-sni", listener.withoutName), ("not-tls", listener.notTLS)] {
+      guard let value else { continue }
+      diagnostics.error(
+        value.position,
+        "\(key) is for \"type: tls\"; a \(listener.type.word) listener reads no ClientHello")
+    }
   }
 
   // MARK: Addresses

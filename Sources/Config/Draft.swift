@@ -41,6 +41,8 @@ struct ListenerDraft: Sendable {
   var name: Located<String>
   var binds: [BindDraft] = []
   var type = ListenerType.tcp
+  var withoutName: Located<HelloFallback>?
+  var notTLS: Located<HelloFallback>?
   /// The backend's name; nil when missing or unreadable.
   var backend: Located<String>?
   /// Nil when there is no such key, or one that could not be read at all.

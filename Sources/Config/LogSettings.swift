@@ -71,4 +71,6 @@ package enum LogField: String, CaseIterable, Hashable, Sendable {
   case senderID = "peer_id"
   case tlvsDropped = "tlvs_dropped"
   case firstBytes = "first_bytes"
+  /// What the ClientHello says, where one was read.
+  case sni, alpn, ech
 }

@@ -29,6 +29,14 @@ extension Snapshot {
       "listener \(listener.name)",
       "  bind           \(listener.binds.map(\.description).joined(separator: ", "))",
       "  type           \(listener.type.word)",
+    ]
+    if listener.type == .tls {
+      lines += [
+        "    no-sni       \(listener.hello.withoutName)",
+        "    not-tls      \(listener.hello.notTLS)",
+      ]
+    }
+    lines += [
       "  backlog        \(listener.backlog)",
     ]
     if let congestion = listener.congestion { lines.append("  congestion     \(congestion)") }
@@ -210,6 +218,7 @@ extension ListenerType {
     switch self {
     case .tcp: "tcp"
     case .serverFirst: "server-first"
+    case .tls: "tls"
     }
   }
 }

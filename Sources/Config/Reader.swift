@@ -1,3 +1,4 @@
+import Routing
 import Wire
 
 /// Reads a tree by the schema: tree -> draft. Reports everything it cannot read and goes on.
@@ -101,8 +102,10 @@ struct Reader {
       case .type:
         read(key, node, into: &draft.type) { text throws(Unreadable) in
           try Scalar.choice(
-            text, of: ["tcp": .tcp, "server-first": .serverFirst], takes: key.takes)
+            text, of: ["tcp": .tcp, "server-first": .serverFirst, "tls": .tls], takes: key.takes)
         }
+      case .noSNI: draft.withoutName = fallback(key, node)
+      case .notTLS: draft.notTLS = fallback(key, node)
       case .backend: draft.backend = located(key, node) { text throws(Unreadable) in text }
       case .trustedNetworks: draft.trusted = networks(key, node, mayBeEmpty: true)
       case .inherit: draft.inherit = located(key, node, Scalar.truth)
@@ -116,6 +119,14 @@ struct Reader {
     require(ListenerKey.bind, in: fields, of: "listener", entry)
     require(ListenerKey.backend, in: fields, of: "listener", entry)
     return draft
+  }
+
+  private mutating func fallback(
+    _ key: ListenerKey, _ node: Tree.Node
+  ) -> Located<HelloFallback>? {
+    located(key, node) { text throws(Unreadable) in
+      try Scalar.choice(text, of: ["backend": .backend, "reject": .reject], takes: key.takes)
+    }
   }
 
   private mutating func backends(_ node: Tree.Node) -> [BackendDraft] {

@@ -129,17 +129,19 @@ enum TimeoutKey: String, SchemaKey {
   }
 
   /// A dial or a drain without an end would hold its descriptors for good, and so would a source
-  /// that never finishes its header.
+  /// that never finishes its header, or a client that never finishes its ClientHello.
   var mayBeOff: Bool {
     switch self {
-    case .preface, .idle, .halfClosed, .maxAge: true
-    case .proxyHeader, .connect, .drain: false
+    case .idle, .halfClosed, .maxAge: true
+    case .preface, .proxyHeader, .connect, .drain: false
     }
   }
 }
 
 enum ListenerKey: String, SchemaKey {
   case bind, type, backend
+  case noSNI = "no-sni"
+  case notTLS = "not-tls"
   case trustedNetworks = "trusted-networks"
   case inherit
   case proxyProtocol = "proxy-protocol"
@@ -148,8 +150,9 @@ enum ListenerKey: String, SchemaKey {
   var takes: String {
     switch self {
     case .bind: "an address such as \":25\", \"127.0.0.1:25\" or \"unix:/run/x.sock\", or a list"
-    case .type: "tcp or server-first"
+    case .type: "tcp, server-first or tls"
     case .backend: "the name of a backend"
+    case .noSNI, .notTLS: "backend or reject"
     case .trustedNetworks: "networks such as 192.0.2.0/28, addresses, or unix"
     case .inherit: "true or false"
     case .proxyProtocol: "off, or a mapping of settings"
@@ -163,6 +166,8 @@ enum ListenerKey: String, SchemaKey {
     switch self {
     case .bind, .backend, .trustedNetworks, .proxyProtocol, .timeouts, .congestion: nil
     case .type: "tcp"
+    case .noSNI: "backend"
+    case .notTLS: "reject"
     case .inherit: "false"
     case .backlog: "4096"
     }

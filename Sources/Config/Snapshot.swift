@@ -83,7 +83,8 @@ package struct Timeouts: Hashable, Sendable {
   /// One TCP retransmit: section 2 of the PROXY protocol has no receiver give up before.
   package static let proxyHeaderLeastMs: UInt32 = 3_000
 
-  /// From accept until enough of the client's first bytes are there to decide.
+  /// From accept, or the end of a PROXY header, until enough of the client's first bytes are there
+  /// to decide; never 0.
   package var prefaceMs: UInt32
   /// From accept until a required PROXY header is whole; never 0.
   package var proxyHeaderMs: UInt32
@@ -153,6 +154,8 @@ package struct Listener: Hashable, Sendable {
   /// are here as IPv4.
   package var binds: [SocketAddress]
   package var type: ListenerType
+  /// For `type: tls` only.
+  package var hello: HelloPolicy
   /// An index into `Snapshot.backends`.
   package var backend: Int
   package var proxyProtocol: ProxyReceiving
@@ -165,13 +168,15 @@ package struct Listener: Hashable, Sendable {
   package var backlog: Int
 
   package init(
-    name: String, binds: [SocketAddress], type: ListenerType = .tcp, backend: Int,
+    name: String, binds: [SocketAddress], type: ListenerType = .tcp,
+    hello: HelloPolicy = HelloPolicy(), backend: Int,
     proxyProtocol: ProxyReceiving = ProxyReceiving(), timeouts: Timeouts = Timeouts(),
     congestion: String? = nil, backlog: Int = 4096
   ) {
     self.name = name
     self.binds = binds
     self.type = type
+    self.hello = hello
     self.backend = backend
     self.proxyProtocol = proxyProtocol
     self.timeouts = timeouts
@@ -181,11 +186,13 @@ package struct Listener: Hashable, Sendable {
 }
 
 /// What a listener's clients speak, as far as Sluice needs to know.
-package enum ListenerType: Hashable, Sendable {
+package enum ListenerType: Hashable, Sendable, CaseIterable {
   /// Either side may speak first.
   case tcp
   /// The server greets first, as in SMTP, IMAP and POP3.
   case serverFirst
+  /// The client begins with a ClientHello, which is read and passed on; no TLS is ended.
+  case tls
 }
 
 /// Which PROXY headers a listener takes, and from whom.

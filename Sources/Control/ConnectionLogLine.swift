@@ -145,6 +145,8 @@ private struct LogValues {
     case .reason: text(opening, record.reason)
     case .sender, .header, .tlvs, .senderID, .tlvsDropped, .firstBytes:
       if let introduction = record.introduction { append(field, opening, of: introduction) }
+    case .sni, .alpn, .ech:
+      if let hello = record.hello { append(field, opening, of: hello) }
     }
   }
 
@@ -161,6 +163,18 @@ private struct LogValues {
       number(opening, UInt64(introduction.tlvsDropped))
     case .firstBytes where !introduction.firstBytes.isEmpty:
       hexadecimal(opening, introduction.firstBytes)
+    default: break
+    }
+  }
+
+  /// Only lines of connections whose ClientHello was read have these.
+  private mutating func append(
+    _ field: LogField, _ opening: [UInt8], of hello: ConnectionRecord.Hello
+  ) {
+    switch field {
+    case .sni: bytes(opening, hello.serverName)
+    case .alpn: bytes(opening, hello.protocols)
+    case .ech: bare(opening, hello.offersECH ? "true" : "false")
     default: break
     }
   }

@@ -102,15 +102,17 @@ extension Counts {
 
     package func ends(_ end: ConnectionEnd) -> UInt64 { row[ListenerColumns.ends + end.position] }
 
-    /// Connections that came and went without a byte where a header had to come.
-    package var silentProbes: UInt64 { ended(for: .parser(.proxyProbe)) }
+    /// Connections that came and went without a byte where a header or a ClientHello had to come.
+    package var silentProbes: UInt64 {
+      ended(for: .parser(.proxyProbe)) + ended(for: .helloProbe)
+    }
 
     /// Why connections were turned away, and how many; the common reasons of none are not here,
     /// and probes are not either, since nothing is wrong with them.
     package var rejected: [(reason: RejectReason, count: UInt64)] {
       RejectReason.all.enumerated().compactMap { position, reason in
         let count = row[ListenerColumns.reasons + position]
-        return count > 0 && reason != .parser(.proxyProbe) ? (reason, count) : nil
+        return count > 0 && !reason.isProbe ? (reason, count) : nil
       }
     }
 

@@ -35,7 +35,8 @@ extension Snapshot {
         name: listener.name, backend: listener.backend, connectMs: timeouts.connectMs,
         idleMs: timeouts.idleMs, halfClosedMs: timeouts.halfClosedMs,
         maxAgeMs: timeouts.maxAgeMs, trust: trust, headerMs: timeouts.proxyHeaderMs,
-        headerLimit: receiving.headerLimit, acceptsUnknown: receiving.acceptsUnknown)
+        headerLimit: receiving.headerLimit, acceptsUnknown: receiving.acceptsUnknown,
+        hello: listener.type == .tls ? listener.hello : nil, prefaceMs: timeouts.prefaceMs)
     }
     return RouteTable(listeners: listeners, backends: entries, servers: servers, series: series)
   }

@@ -40,6 +40,8 @@ package struct ConnectionRecord: Sendable, Equatable {
   package var end: ConnectionEnd
   /// What the client's side said of itself with a PROXY header; nil for nearly all connections.
   package var introduction: Introduction?
+  /// What its ClientHello says; nil where none was read.
+  package var hello: Hello?
   /// Why we turned it away, `dial.refused` for one; nil when we did not.
   package var reason: String?
 
@@ -95,6 +97,25 @@ extension ConnectionRecord {
       self.uniqueID = uniqueID
       self.tlvsDropped = tlvsDropped
       self.firstBytes = firstBytes
+    }
+  }
+}
+
+extension ConnectionRecord {
+  /// A ClientHello, as far as it is told.
+  package struct Hello: Sendable, Equatable {
+    /// The name asked for, as it was sent, up to 255 bytes; empty without one. Bytes from outside.
+    package var serverName: [UInt8]
+    /// The protocols of ALPN with commas between them, up to 255 bytes; empty without any. Bytes
+    /// from outside.
+    package var protocols: [UInt8]
+    /// Whether it has an encrypted one inside, or pretends to; the name is then the outer one.
+    package var offersECH: Bool
+
+    package init(serverName: [UInt8] = [], protocols: [UInt8] = [], offersECH: Bool = false) {
+      self.serverName = serverName
+      self.protocols = protocols
+      self.offersECH = offersECH
     }
   }
 }

@@ -17,6 +17,10 @@ internal import Wire
     var server: String
     /// TLVs received from a source that had to send them, as they were.
     var relayed: [UInt8]
+    /// The host name of the client's ClientHello, and the protocol it would like best; empty where
+    /// there is none.
+    var authority: [UInt8]
+    var alpn: [UInt8]
   }
 
   /// The longest header a plan may ask for.
@@ -33,7 +37,8 @@ internal import Wire
   /// which every receiver takes; AF_UNIX is refused by mail servers.
   ///
   /// TLVs that do not fit the plan's limit are left out, the last ones first: custom ones, NETNS,
-  /// relayed ones, our UNIQUE_ID. The padding goes before any of them; the CRC32C always fits.
+  /// relayed ones, ALPN and AUTHORITY of the ClientHello, our UNIQUE_ID. The padding goes before
+  /// any of them; the CRC32C always fits.
   ///
   /// - Returns: its length, 0 without a header, and how many TLVs were left out; nil when version
   ///   1 has no words for the pair, or the client has gone before its address was known.
@@ -103,6 +108,12 @@ internal import Wire
       var text: [UInt8] = []
       facts.id.append(to: &text)
       append(ProxyTLV.Kind.uniqueID.rawValue, text)
+    }
+    if plan.authority, !facts.authority.isEmpty, !has(.authority, in: facts.relayed) {
+      append(ProxyTLV.Kind.authority.rawValue, facts.authority)
+    }
+    if plan.alpn, !facts.alpn.isEmpty, !has(.alpn, in: facts.relayed) {
+      append(ProxyTLV.Kind.alpn.rawValue, facts.alpn)
     }
     area += facts.relayed
     if let name = plan.networkNamespace, !has(.netns, in: facts.relayed) {

@@ -50,6 +50,13 @@ extension ConnectionRecord.Introduction {
   }
 }
 
+extension ConnectionRecord.Hello {
+  init(_ notes: HelloNotes) {
+    self.init(
+      serverName: notes.serverName, protocols: notes.protocols, offersECH: notes.offersECH)
+  }
+}
+
 extension DialError {
   /// From an errno of connect(2), socket(2) or bind(2).
   init(_ number: Int32) {

@@ -56,12 +56,13 @@ internal import Wire
     }
   }
 
-  /// Holds the client's bytes, up to `limit`, and asks at each arrival. `withinMs` sets the
-  /// deadline; nil leaves it as it is.
-  func hold(_ id: sluice_id, limit: Int, withinMs: UInt32?) {
+  /// Holds the client's bytes behind the `consumed` ones, up to `limit`, and asks at each arrival.
+  /// `withinMs` sets the deadline; nil leaves it as it is.
+  func hold(_ id: sluice_id, limit: Int, withinMs: UInt32?, consuming consumed: Int = 0) {
     var answer = sluice_answer()
     answer.up.mode = .hold
     answer.up.limit = UInt64(limit)
+    answer.consumed = UInt32(consumed)
     answer.hold_ms = withinMs ?? 0
     _ = unsafe sluice_worker_answer(raw, id, &answer)
   }

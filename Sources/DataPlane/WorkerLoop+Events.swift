@@ -19,18 +19,28 @@ extension WorkerLoop {
     }
     guard let table = generations.table(memory.generation) else { return }
     let ending = Ending(event.final)
-    let bytes = event.heldBytes
-    if memory.phase == .forgery {
-      switch ForgeryVerdict(bytes, ending) {
+    switch memory.phase {
+    case .none: break
+    case .requiredHeader, .optionalHeader: headerGrew(event, &memory, table, ending)
+    case .hello: helloGrew(event, &memory, table, ending)
+    case .forgery:
+      switch ForgeryVerdict(event.heldBytes, ending) {
       case .needMore: worker.hold(event.id, limit: Signature.length, withinMs: nil)
       case .clean: worker.relayUp(event.id)
       case .forged: refuse(event, memory, .headerUntrusted)
       }
-      return
     }
+  }
+
+  /// More of the bytes that must or may be a header, or their end.
+  mutating func headerGrew(
+    _ event: sluice_event, _ memory: inout ConnectionMemory, _ table: RouteTable,
+    _ ending: Ending
+  ) {
     let listener = table.listeners[Int(event.listener)]
     let intake = HeaderIntake(limit: listener.headerLimit, acceptsUnknown: listener.acceptsUnknown)
-    switch intake.decide(bytes, ending, required: memory.phase == .requiredHeader) {
+    let isRequired = memory.phase == .requiredHeader
+    switch intake.decide(event.heldBytes, ending, required: isRequired) {
     case .needMore:
       worker.hold(event.id, limit: listener.holdLimit, withinMs: nil)
     case .noHeader:
@@ -104,6 +114,9 @@ extension WorkerLoop {
     _ event: sluice_event, _ memory: inout ConnectionMemory, _ table: RouteTable,
     _ ending: Ending, behind consumed: Int = 0
   ) {
+    guard table.listeners[Int(event.listener)].hello == nil else {
+      return awaitHello(event, &memory, table, ending, behind: consumed)
+    }
     let answer = router.decide(.accepted(listener: Int(event.listener)), under: table)
     settle(answer, event, &memory, table, ending, behind: consumed)
   }
@@ -198,7 +211,8 @@ extension WorkerLoop {
       entry.header, entry.tlvs, client: memory.client, local: memory.local,
       HeaderBuffer.Facts(
         id: memory.id, listener: listener.name, backend: entry.name, server: server.name,
-        relayed: notes[slot]?.relayed ?? []))
+        relayed: notes[slot]?.relayed ?? [], authority: hellos[slot]?.authority ?? [],
+        alpn: hellos[slot]?.alpn ?? []))
     guard let (length, dropped) = written else { return .proxyNoAddress }
     if dropped > 0 { notes[slot, default: HeaderNotes()].dropped = dropped }
     let holding = memory.phase == .forgery ? Signature.length : nil
@@ -247,9 +261,11 @@ extension WorkerLoop {
         summary, memory, table, listener: Int(event.listener), endedWallMs: wallMs)
       if case .unix = record.local { record.local = paths[Int(event.listener)] ?? record.local }
       if let kept = notes[event.id.slot] { record.introduction = .init(kept) }
+      if let kept = hellos[event.id.slot] { record.hello = .init(kept) }
       sink.add(record)
     }
     if !notes.isEmpty { notes[event.id.slot] = nil }
+    if !hellos.isEmpty { hellos[event.id.slot] = nil }
     generations.leave(memory.generation)
   }
 }

@@ -22,6 +22,8 @@ struct WorkerLoop: ~Copyable {
   var header: HeaderBuffer
   /// By slot, of connections that came with a PROXY header or were turned away for one.
   var notes: [UInt32: HeaderNotes] = [:]
+  /// By slot, of connections whose ClientHello was read.
+  var hellos: [UInt32: HelloNotes] = [:]
   var counts = WorkerCounts()
   var liveBytes = LiveBytes()
   /// By listener: where Unix listeners stand, since a connection's memory has no room for paths.

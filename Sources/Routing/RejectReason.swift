@@ -2,7 +2,7 @@ package import Wire
 
 /// Why a connection was turned away. `code` is the same word in the log, metrics and docs;
 /// `number` is what the data plane carries.
-package enum RejectReason: Hashable, Sendable {
+package enum RejectReason: Error, Hashable, Sendable {
   case noRoute
   case dialRefused
   case dialTimeout
@@ -20,12 +20,21 @@ package enum RejectReason: Hashable, Sendable {
   case headerUntrusted
   /// A version 1 UNKNOWN where the listener does not take it.
   case headerUnknown
+  /// A client of a TLS listener that left without a byte: a health probe rather than an error.
+  case helloProbe
+  /// Its ClientHello was not whole in time.
+  case helloTimeout
+  /// No host name in the ClientHello, where one must be.
+  case helloUnnamed
+  /// An address literal or no host name at all in its place.
+  case helloMisnamed
   /// What the parser of a header or a ClientHello found.
   case parser(Reason.Code)
 
   private static let plain: [RejectReason] = [
     .noRoute, .dialRefused, .dialTimeout, .dialUnreachable, .dialNoLocalAddress, .dialFailed,
     .noBuffers, .proxyNoAddress, .clientGone, .headerTimeout, .headerUntrusted, .headerUnknown,
+    .helloProbe, .helloTimeout, .helloUnnamed, .helloMisnamed,
   ]
   /// Parser codes begin here, by their position in `Reason.Code.allCases`.
   private static let firstParserNumber: UInt32 = 1000
@@ -54,6 +63,9 @@ package enum RejectReason: Hashable, Sendable {
     plain + Reason.Code.allCases.map { .parser($0) }
   }
 
+  /// Nothing is wrong with it: somebody looked whether we are there.
+  package var isProbe: Bool { self == .helloProbe || self == .parser(.proxyProbe) }
+
   package static let count = all.count
 
   /// The position in `all` of the reason with this number; nil for no reason.
@@ -78,6 +90,10 @@ package enum RejectReason: Hashable, Sendable {
     case .headerTimeout: "proxy.timeout"
     case .headerUntrusted: "proxy.untrusted"
     case .headerUnknown: "proxy.unknown"
+    case .helloProbe: "tls.probe"
+    case .helloTimeout: "tls.timeout"
+    case .helloUnnamed: "tls.no-sni"
+    case .helloMisnamed: "tls.bad-sni"
     case .parser(let code): code.rawValue
     }
   }

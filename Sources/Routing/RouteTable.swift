@@ -61,14 +61,21 @@ package struct ListenerEntry: Sendable {
   package let headerLimit: Int
   /// Whether version 1's UNKNOWN is served, with the real addresses, or refused.
   package let acceptsUnknown: Bool
+  /// Of listeners that read the ClientHello; nil for all others, which wait for no byte.
+  package let hello: HelloPolicy?
+  /// From accept, or the end of a PROXY header, until a ClientHello is whole; never off.
+  package let prefaceMs: UInt32
 
   package init(
     name: String, backend: Int, connectMs: UInt32, idleMs: UInt32, halfClosedMs: UInt32,
     maxAgeMs: UInt32, trust: TrustTable = TrustTable(), headerMs: UInt32 = 3000,
-    headerLimit: Int = ProxyV2.defaultReceiveLimit, acceptsUnknown: Bool = true
+    headerLimit: Int = ProxyV2.defaultReceiveLimit, acceptsUnknown: Bool = true,
+    hello: HelloPolicy? = nil, prefaceMs: UInt32 = 10_000
   ) {
     self.name = name
     self.backend = backend
+    self.hello = hello
+    self.prefaceMs = prefaceMs
     self.connectMs = connectMs
     self.idleMs = idleMs
     self.halfClosedMs = halfClosedMs

@@ -30,8 +30,29 @@ package struct Router: ~Copyable {
     case .accepted(let listener):
       guard table.listeners.indices.contains(listener) else { return .reject(.noRoute) }
       return next(of: table.listeners[listener].backend, under: table)
+    case .hello(let listener, let facts):
+      guard table.listeners.indices.contains(listener) else { return .reject(.noRoute) }
+      switch Router.backend(for: facts, table.listeners[listener]) {
+      case .success(let backend): return next(of: backend, under: table)
+      case .failure(let reason): return .reject(reason)
+      }
     case .dialFailed(let failure):
       return again(after: failure, under: table)
+    }
+  }
+
+  /// The backend by what the client's first bytes say.
+  private static func backend(
+    for facts: HelloFacts, _ listener: ListenerEntry
+  ) -> Result<Int, RejectReason> {
+    let policy = listener.hello ?? HelloPolicy()
+    switch facts {
+    // There is nobody to serve.
+    case .noHello(.helloProbe): return .failure(.helloProbe)
+    case .noHello(let reason) where policy.notTLS == .reject: return .failure(reason)
+    case .unnamed where policy.withoutName == .reject: return .failure(.helloUnnamed)
+    case .misnamed where policy.withoutName == .reject: return .failure(.helloMisnamed)
+    case .named, .unnamed, .misnamed, .noHello: return .success(listener.backend)
     }
   }
 
@@ -68,6 +89,8 @@ package struct Router: ~Copyable {
 package enum Ask: Sendable, Equatable {
   /// It was accepted; nothing was read.
   case accepted(listener: Int)
+  /// Its ClientHello was read, or cannot be.
+  case hello(listener: Int, HelloFacts)
   /// Its server was not reached.
   case dialFailed(DialFailure)
 }

@@ -9,9 +9,10 @@ package struct TLVPlan: Hashable, Sendable {
   package var uniqueID: Bool
   /// CRC32C over the header.
   package var checksum: Bool
-  /// AUTHORITY: the host name of the client's ClientHello, when one was read.
+  /// AUTHORITY: the host name of the client's ClientHello as it was sent, when one was read.
   package var authority: Bool
-  /// ALPN: the protocol of the client's ClientHello, when one was read.
+  /// ALPN: the first protocol of the client's ClientHello, when one was read. Which one the server
+  /// agrees to is known to it alone.
   package var alpn: Bool
   /// NETNS, US-ASCII.
   package var networkNamespace: String?

@@ -30,6 +30,15 @@ package struct RecordBytes: Hashable, Sendable {
     return true
   }
 
+  /// The first bytes, `most` at most, without the record headers.
+  package func forEach(in bytes: Span<UInt8>, most: Int, _ body: (UInt8) -> Void) {
+    var reader = HandshakeReader(self)
+    for _ in 0..<most {
+      guard let byte = reader.byte(in: bytes) else { return }
+      body(byte)
+    }
+  }
+
   /// Whether the bytes are those of `other`, such as a protocol's name.
   package func equals(_ other: Span<UInt8>, in bytes: Span<UInt8>) -> Bool {
     guard count == other.count else { return false }

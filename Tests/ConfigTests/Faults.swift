@@ -188,6 +188,7 @@ enum Faults {
     value("timeouts: { connect: ¦0ms }", "0ms would end at once"),
     value("timeouts: { connect: ¦off }", "it cannot be off"),
     value("timeouts: { drain: ¦off }", "it cannot be off"),
+    value("timeouts: { preface: ¦off }", "it cannot be off"),
     Case(
       File.top("timeouts: { idle: ¦[10s], connect: ¦{ }, max-age: ¦}"),
       "idle takes a duration such as 10s, or off, not a list here",
@@ -196,7 +197,7 @@ enum Faults {
     Case(
       File.listener(
         "{ bind: \":25\", backend: b, type: ¦server_first, backlog: ¦0, congestion: ¦\"b b\" }"),
-      #"type: "server_first" is not one of tcp or server-first, did you mean "server-first"?"#,
+      #"type: "server_first" is not one of tcp, server-first or tls, did you mean "server-first"?"#,
       "backlog: 0 is out of range 1 to 65535",
       #"congestion: "b b" is not the name of a congestion control, such as bbr or cubic"#),
     Case(

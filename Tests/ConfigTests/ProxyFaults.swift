@@ -118,6 +118,8 @@ enum ProxyFaults {
         + "¦accept }] }",
       "header: a client of a server-first listener may wait for its server's first bytes, so a "
         + "header that may be missing cannot be waited for; use require or forbid"),
+    // The first byte of a TLS client tells whether it is a header's.
+    listener("type: tls, proxy-protocol: { sources: [{ networks: 10.0.0.0/8, header: accept }] }"),
     listener(
       "proxy-protocol: { sources: [{ networks: [¦0.0.0.0/0, 192.0.2.1], header: require }, "
         + "{ networks: \"::/0\", header: forbid }] }", wide("0.0.0.0/0", "networks")),

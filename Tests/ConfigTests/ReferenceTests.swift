@@ -39,6 +39,8 @@ import Testing
           case "backends.NAME.servers":
             "\(head) } }\nbackends: { b: { servers: [{ address: 127.0.0.1:1, \(pair) }] } }"
           case "": "\(pair)\n\(head)\(middle) } }"
+          case "listeners.NAME" where ReferenceTests.ofHellos.contains(Schema.name(of: key)):
+            "\(head), type: tls, \(pair)\(middle) } }"
           case "listeners.NAME": "\(head), \(pair)\(middle) } }"
           case "listeners.NAME.proxy-protocol":
             "\(head), proxy-protocol: { \(pair) }\(middle) } }"
@@ -58,6 +60,9 @@ import Testing
         }
         // It is for this header only, which is no default.
         if path == "backends.NAME.proxy-header" { snapshot?.backends[0].sendProxy = .none }
+        if ReferenceTests.ofHellos.contains(Schema.name(of: key)) {
+          snapshot?.listeners[0].type = .tcp
+        }
         // These are on as soon as they are there.
         var expected = bare
         if path == "admin" { expected.admin = AdminSettings() }
@@ -66,6 +71,9 @@ import Testing
       }
     }
   }
+
+  /// What only listeners that read a ClientHello may have.
+  private static let ofHellos = ["no-sni", "not-tls"]
 
   @Test func examplesAreGood() throws {
     let lines = try ReferenceTests.lines()
@@ -81,7 +89,7 @@ import Testing
         current? += line + "\n"
       }
     }
-    #expect(examples.count == 11)
+    #expect(examples.count == 12)
     let surroundings = Surroundings(
       contents: { _, _ in .success(.directory([])) },
       variable: { $0 == "POSTFIX" ? "127.0.0.1:10025" : nil })

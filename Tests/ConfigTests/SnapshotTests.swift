@@ -44,7 +44,7 @@ import Wire
         backend: postfix
         trusted-networks: [unix, 192.0.2.10, "::ffff:198.51.100.0/120"]
         inherit: true
-        timeouts: { preface: off, connect: 2s, idle: "off", half-closed: 3s, max-age: 4s,
+        timeouts: { preface: 8s, connect: 2s, idle: "off", half-closed: 3s, max-age: 4s,
           proxy-header: 5s }
         congestion: bbr
         backlog: 128
@@ -130,7 +130,7 @@ import Wire
       type: .serverFirst, backend: 1,
       proxyProtocol: SnapshotTests.smtpReceives,
       timeouts: Timeouts(
-        prefaceMs: 0, proxyHeaderMs: 5_000, connectMs: 2_000, idleMs: 0, halfClosedMs: 3_000,
+        prefaceMs: 8_000, proxyHeaderMs: 5_000, connectMs: 2_000, idleMs: 0, halfClosedMs: 3_000,
         maxAgeMs: 4_000),
       congestion: "bbr", backlog: 128)
     let imap = Listener(
@@ -181,8 +181,8 @@ import Wire
     #expect(
       made.timeouts(of: made.listeners[0])
         == Timeouts(
-          prefaceMs: 0, proxyHeaderMs: 5_000, connectMs: 1_000, idleMs: 2_400_000, halfClosedMs: 0,
-          maxAgeMs: 32_400_000))
+          prefaceMs: 8_000, proxyHeaderMs: 5_000, connectMs: 1_000, idleMs: 2_400_000,
+          halfClosedMs: 0, maxAgeMs: 32_400_000))
     #expect(made.timeouts(of: made.listeners[1]) == imap.timeouts)
   }
 
@@ -300,7 +300,7 @@ import Wire
             splice       inline
             source       192.0.2.5
             congestion   cubic
-          preface        off
+          preface        8s
           connect        1s
           idle           40m
           half-closed    off

@@ -183,6 +183,32 @@ import Wire
     #expect(text.hasSuffix("\"end\":\"rejected\",\"reason\":\"limit.connections\"}\n"))
   }
 
+  /// Only connections whose ClientHello was read have these fields, behind all others. Names are
+  /// bytes from outside.
+  @Test func whatAClientHelloSays() {
+    let bare = line(Self.full).dropLast(2)
+    let told = { (hello: DataPlane.ConnectionRecord.Hello) in
+      var record = Self.full
+      record.hello = hello
+      let text = line(record)
+      #expect(text.hasPrefix(bare))
+      return String(text.dropFirst(bare.count))
+    }
+    #expect(told(.init()) == #","sni":null,"alpn":null,"ech":false}"# + "\n")
+    #expect(
+      told(
+        .init(
+          serverName: Array("mail.example.test".utf8), protocols: Array("h2,http/1.1".utf8),
+          offersECH: true))
+        == #","sni":"mail.example.test","alpn":"h2,http/1.1","ech":true}"# + "\n")
+    #expect(
+      told(.init(serverName: Array("a\"\\\n\u{1b}[1m".utf8), protocols: [0xff, 0x22]))
+        == #","sni":"a\"\\\u000a\u001b[1m","alpn":"\#u{fffd}\"","ech":false}"# + "\n")
+    var record = Self.full
+    record.hello = .init(serverName: Array("a b".utf8))
+    #expect(line(record, .text, [.sni, .alpn, .ech]) == "sni=\"a b\" alpn=- ech=false\n")
+  }
+
   @Test(
     arguments: [
       (0, "0.0"), (1, "0.001"), (10, "0.01"), (100, "0.1"), (999, "0.999"), (1000, "1.0"),

@@ -49,7 +49,7 @@ import Wire
 
   @Test func examplesAreGood() throws {
     let examples = try Docs.examples()
-    #expect(examples.count == 10)
+    #expect(examples.count == 11)
     for example in examples {
       let (_, diagnostics) = Snapshot.parse(Array(example.utf8), file: "example.yaml")
       #expect(diagnostics.lines == [], "\(example)")

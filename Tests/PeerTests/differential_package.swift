@@ -8,7 +8,7 @@ import Wire
 // forbids, such as a port of "+25".)
 
 /// Python with the package in it, as `tools/packages test` installs it.
-private func runPackage(_ arguments: [String], input: String = "") throws -> [Substring] {
+func runPackage(_ arguments: [String], input: String = "") throws -> [Substring] {
   let python = "\(packageDirectory)/.build/python/bin/python3"
   guard fileExists("\(packageDirectory)/.build/python/ready") else {
     throw TestFailure(

@@ -224,7 +224,7 @@ private func expectTLS(_ value: [UInt8]) throws {
 }
 
 /// A certificate of our own for the server, and one for the client that it has signed.
-private func makeCertificates(in directory: TemporaryDirectory) throws {
+func makeCertificates(in directory: TemporaryDirectory) throws {
   let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
   try runClient(
     "openssl",

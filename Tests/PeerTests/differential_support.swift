@@ -20,6 +20,9 @@ struct PeerRecord: Sendable {
   /// The types of the inbound TLVs, in hexadecimal.
   var tlvs: String? { fields["tlvs"]?.string }
   var peerID: String? { fields["peer_id"]?.string }
+  /// What the ClientHello says, where one was read.
+  var sni: String? { fields["sni"]?.string }
+  var alpn: String? { fields["alpn"]?.string }
 }
 
 /// A daemon with one listener and one backend; the settings are YAML flow fragments.
@@ -28,8 +31,8 @@ final class BetweenPeers: Sendable {
   private let log: String
 
   init(
-    servers: [Endpoint], host: String, top: String = "", listener: String = "",
-    backend: String = "send-proxy: v2"
+    servers: [Endpoint], host: String, top: String = "", type: String = "server-first",
+    listener: String = "", backend: String = "send-proxy: v2"
   ) throws {
     let directory = try TemporaryDirectory()
     let bind = Endpoint.inet(host, ReservedPort.take())
@@ -42,7 +45,7 @@ final class BetweenPeers: Sendable {
         log: { connections: "\(log)" }
         \(top)
         listeners:
-          front: { bind: "\(bind)", type: server-first, backend: back\(listener) }
+          front: { bind: "\(bind)", type: \(type), backend: back\(listener) }
         backends: { back: { servers: [\(list)], \(backend) } }
 
         """, in: directory, at: bind)

@@ -140,6 +140,11 @@ struct HeaderRecord: Sendable {
   var peerID: String? { fields["peer_id"]?.string }
   var tlvsDropped: Int { fields["tlvs_dropped"]?.number.map { Int($0) } ?? 0 }
   var firstBytes: String? { fields["first_bytes"]?.string }
+  /// Only lines of connections whose ClientHello was read have these.
+  var saysHello: Bool { fields["sni"] != nil }
+  var sni: String? { fields["sni"]?.string }
+  var alpn: String? { fields["alpn"]?.string }
+  var offersECH: Bool? { fields["ech"]?.boolean }
 }
 
 /// What a scenario about headers wants of the daemon: YAML flow fragments for the places they name.

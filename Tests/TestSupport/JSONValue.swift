@@ -22,6 +22,7 @@ package enum JSONValue: Hashable, Sendable {
   }
 
   package var string: String? { if case .string(let text) = self { text } else { nil } }
+  package var boolean: Bool? { if case .bool(let truth) = self { truth } else { nil } }
   package var number: Double? { if case .number(let number) = self { number } else { nil } }
 }
 

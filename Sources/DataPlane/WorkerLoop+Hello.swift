@@ -1,0 +1,59 @@
+internal import CSluice
+internal import Routing
+internal import System
+internal import Wire
+
+/// Listeners that read the client's ClientHello and end no TLS.
+extension WorkerLoop {
+  /// From here on the client's own bytes are waited for. Those in hand, behind the `consumed` ones
+  /// of a header, may be enough already.
+  mutating func awaitHello(
+    _ event: sluice_event, _ memory: inout ConnectionMemory, _ table: RouteTable,
+    _ ending: Ending, behind consumed: Int
+  ) {
+    memory.phase = .hello
+    // The deadline of a header that need not come is not that of the hello.
+    let ending = ending == .halfClosed ? ending : .no
+    if readHello(event, &memory, table, ending, behind: consumed) { return }
+    worker.remember(memory, of: event.id)
+    worker.hold(
+      event.id, limit: HelloIntake.holdLimit,
+      withinMs: table.listeners[Int(event.listener)].prefaceMs, consuming: consumed)
+  }
+
+  /// More of the bytes that a connection waits for, or their end.
+  mutating func helloGrew(
+    _ event: sluice_event, _ memory: inout ConnectionMemory, _ table: RouteTable,
+    _ ending: Ending
+  ) {
+    if readHello(event, &memory, table, ending, behind: 0) { return }
+    worker.hold(event.id, limit: HelloIntake.holdLimit, withinMs: nil)
+  }
+
+  /// - Returns: whether the bytes were enough to answer by.
+  private mutating func readHello(
+    _ event: sluice_event, _ memory: inout ConnectionMemory, _ table: RouteTable,
+    _ ending: Ending, behind consumed: Int
+  ) -> Bool {
+    let bytes = event.heldBytes.extracting(consumed...)
+    let listener = Int(event.listener)
+    switch HelloIntake.decide(bytes, ending) {
+    case .needMore: return false
+    case .hello(let hello):
+      hellos[event.id.slot] = HelloNotes(hello, in: bytes)
+      let answer = router.decide(.hello(listener: listener, HelloFacts(hello)), under: table)
+      settle(answer, event, &memory, table, ending, behind: consumed)
+    case .noHello(let why):
+      switch router.decide(.hello(listener: listener, .noHello(why)), under: table) {
+      case .reject(let reason):
+        worker.remember(memory, of: event.id)
+        refuse(event, memory, reason, behind: consumed)
+      case .route(let backend, let server):
+        settle(
+          .route(backend: backend, server: server), event, &memory, table, ending,
+          behind: consumed)
+      }
+    }
+    return true
+  }
+}
