@@ -126,6 +126,9 @@ let package = Package(
     .testTarget(
       name: "PeerTests", dependencies: ["sluice", "TestSupport", "System", "Wire"],
       exclude: ["peers"], swiftSettings: testSettings, linkerSettings: linkSanitizer),
+    .testTarget(
+      name: "PackagingTests", dependencies: ["sluice", "TestSupport"],
+      swiftSettings: testSettings, linkerSettings: linkSanitizer),
     // The C state machine over a fake kernel: a program of its own, since it is compiled with
     // another sys.h (see Tests/Simulation/README.md).
     .executableTarget(
