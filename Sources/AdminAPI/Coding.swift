@@ -121,7 +121,8 @@ extension WeightRequest {
   }
 }
 
-/// Exactly one of the two: a request that says nothing must not mean everybody.
+/// Exactly one of the two: a request that says nothing must not mean everybody. Without a limit all
+/// that match are meant, as far as one request goes.
 extension KillRequest {
   private enum Key: String, CodingKey, CaseIterable { case id, matching }
 
@@ -133,6 +134,11 @@ extension KillRequest {
       throw DecodingError.dataCorrupted(
         .init(
           codingPath: decoder.codingPath, debugDescription: "either \"id\" or \"matching\" it is"))
+    }
+    guard matching != nil else { return }
+    let query = try values.nestedContainer(keyedBy: AnyKey.self, forKey: .matching)
+    if !query.allKeys.contains(where: { $0.stringValue == "limit" }) {
+      matching?.limit = SessionQuery.largestLimit
     }
   }
 }

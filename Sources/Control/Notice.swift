@@ -12,6 +12,13 @@ package enum Notice {
 
   package static func write(_ text: String, _ level: LogLevel = .info) {
     guard level.rawValue <= threshold.load(ordering: .relaxed) else { return }
+    put(text)
+  }
+
+  /// What an operator did, whatever the level: a trail that could be switched off is none.
+  package static func audit(_ text: String) { put(text) }
+
+  private static func put(_ text: String) {
     var line = Array("sluice: ".utf8)
     // One notice is one line, whatever an error's text holds.
     line.append(contentsOf: text.utf8.map { $0 == UInt8(ascii: "\n") ? UInt8(ascii: " ") : $0 })

@@ -30,6 +30,13 @@ package enum Clock {
     text.append(UInt8(ascii: "Z"))
   }
 
+  /// The time now, as `appendTimestamp` writes it.
+  package static var timestamp: String {
+    var text: [UInt8] = []
+    appendTimestamp(wallMs: wallMs, to: &text)
+    return String(decoding: text, as: UTF8.self)
+  }
+
   /// 9999-12-31T23:59:59.999Z, the last time with a four-digit year.
   private static let lastWallMs: UInt64 = 253_402_300_799_999
 

@@ -18,12 +18,14 @@ package struct SystemError: Error, Sendable, CustomStringConvertible {
     package static let tryAgain = Code(rawValue: 11)  // EAGAIN
     package static let noMemory = Code(rawValue: 12)  // ENOMEM
     package static let accessDenied = Code(rawValue: 13)  // EACCES
+    package static let exists = Code(rawValue: 17)  // EEXIST
     package static let invalid = Code(rawValue: 22)  // EINVAL
     package static let tooManyInSystem = Code(rawValue: 23)  // ENFILE
     package static let tooManyOpen = Code(rawValue: 24)  // EMFILE
     package static let fileTooBig = Code(rawValue: 27)  // EFBIG
     package static let noSpace = Code(rawValue: 28)  // ENOSPC
     package static let brokenPipe = Code(rawValue: 32)  // EPIPE
+    package static let range = Code(rawValue: 34)  // ERANGE
     package static let nameTooLong = Code(rawValue: 36)  // ENAMETOOLONG
     package static let notImplemented = Code(rawValue: 38)  // ENOSYS
     package static let familyNotSupported = Code(rawValue: 97)  // EAFNOSUPPORT

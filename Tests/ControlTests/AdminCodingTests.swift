@@ -51,7 +51,11 @@ import Testing
     #expect(try read(ReloadRequest.self, #"{"dryRun":true}"#) == ReloadRequest(dryRun: true))
     #expect(
       try read(KillRequest.self, #"{"matching":{"listener":"smtp"}}"#)
-        == KillRequest(matching: SessionQuery(listener: "smtp")))
+        == KillRequest(
+          matching: SessionQuery(listener: "smtp", limit: SessionQuery.largestLimit)))
+    #expect(
+      try read(KillRequest.self, #"{"matching":{"listener":"smtp","limit":3}}"#)
+        == KillRequest(matching: SessionQuery(listener: "smtp", limit: 3)))
     #expect(
       try read(BanRequest.self, #"{"network":"192.0.2.1"}"#) == BanRequest(network: "192.0.2.1"))
   }

@@ -168,4 +168,50 @@ int system_socket_error(int descriptor);  // SO_ERROR as -errno, 0 without one
 // Like write(2), without SIGPIPE.
 int64_t system_send(int descriptor, const uint8_t *bytes, size_t count);
 
+// ---- Between processes of one machine (local.c) --------------------------------------------
+
+// A bound and listening Unix socket, non-blocking, whose file has this mode whatever the umask,
+// and this group unless negative; never more rights than these, not for a moment.
+// [EADDRINUSE, EACCES, ENOENT, EPERM: socket(2), bind(2), chown(2)]
+int system_local_listen(const struct system_address *address, uint32_t mode, int64_t group,
+                        int backlog);
+// The same for one that listens already.
+int system_local_own(const char *path, uint32_t mode, int64_t group);
+// Who connected, at that time: SO_PEERCRED, unix(7).
+struct system_caller {
+  int32_t process;
+  uint32_t user, group;
+};
+int system_caller(int descriptor, struct system_caller *out);
+// The caller's supplementary groups (SO_PEERGROUPS); returns how many. [ERANGE: more than that]
+int system_caller_groups(int descriptor, uint32_t *into, int capacity);
+
+// Who may do what with a file, symbolic links not followed. lstat(2)
+struct system_access {
+  uint32_t user, group, mode;
+  bool is_directory, is_socket;
+};
+int system_access_of(const char *path, struct system_access *out);
+int system_make_directory(const char *path, uint32_t mode);
+// Opens or creates a file with mode 0600 and locks it for as long as the descriptor is open.
+// [EWOULDBLOCK: another process has it; open(2)]
+int system_lock(const char *path);
+
+// 1 when there is such an account, 0 when not. These may ask a directory service and block.
+int system_user_named(const char *name, uint32_t *user, uint32_t *group);
+int system_user_name(uint32_t user, char *into, size_t capacity, uint32_t *group);
+int system_group_named(const char *name, uint32_t *group);
+// All groups of a user, `group` (its first) included; returns how many. [ERANGE: more than that]
+int system_groups_of_user(const char *name, uint32_t group, uint32_t *into, int capacity);
+uint32_t system_effective_group(void);
+
+// A terminal's settings as they were.
+struct system_terminal {
+  uint8_t settings[64];
+};
+// Bytes as they are typed, without echo, signals and line editing. [ENOTTY]
+int system_terminal_raw(int descriptor, struct system_terminal *saved);
+int system_terminal_restore(int descriptor, const struct system_terminal *saved);
+int system_terminal_size(int descriptor, uint16_t *columns, uint16_t *rows);
+
 #pragma clang assume_nonnull end
