@@ -26,8 +26,8 @@
 #endif
 
 enum {
-  EVENTS_PER_TURN = 256,        // a batch that fits the cache; the rest waits for the next turn
-  LISTENERS_MAX = 4096,         // addresses of one worker
+  EVENTS_PER_TURN = SLUICE_EVENTS_PER_TURN,
+  LISTENERS_MAX = SLUICE_LISTENERS_MAX,
   ACCEPTS_PER_WAKE = 64,        // of one listener before others get their turn
   BUFFER_BYTES = 65536,         // the longest ClientHello, and one copy without a pipe
   COPY_BYTES = 16384,           // a full read of this size means bulk: promote (measured 16 KiB)
@@ -46,6 +46,7 @@ enum {
   KEEPALIVE_COUNT = 5,
   USER_TIMEOUT_MS = 120000,     // unacknowledged bytes: the other end is gone
   ACCEPT_RETRY_MS = 50,         // accept paused: look again
+  LEAVE_MS = 1000,              // a listener that is given up waits this long for credit
   BATCH_QUIET_NS = 1000000,     // nothing interactive for this long: waits may be batched
   BATCH_WAIT_US = 50,           // measured: 50 to 150 us, 5 to 25 % less CPU per GB
   BATCH_EVENTS = 64,
@@ -181,6 +182,8 @@ struct listener {
   bool armed;      // the event source has an operation on it
   bool careful;    // armed by readiness, not by multishot accept: descriptors are scarce
   bool cancelled;  // asked to end
+  bool leaving;    // given up: what its queue still holds is accepted first
+  uint64_t leave_until_ms;
 };
 
 enum { WHEEL_SLOTS = 256, WHEEL_TICK_MS = 8, WHEEL_LEVELS = 2 };
@@ -258,6 +261,8 @@ struct sluice_worker {
 
   struct listener *listeners;
   uint32_t listeners_count;
+  uint32_t listeners_leaving;
+  bool leaving_blocked;  // for want of credit
   uint32_t workers;
   bool accept_paused;
   uint64_t accept_retry_ms;
@@ -312,6 +317,7 @@ void listen_took(struct sluice_worker *w, struct listener *listener, int descrip
 void listen_failed(struct sluice_worker *w, struct listener *listener, int number);
 void listen_some(struct sluice_worker *w, struct listener *listener);
 void listen_review(struct sluice_worker *w);
+void listen_leave(struct sluice_worker *w);
 void listen_ended(struct sluice_worker *w, struct listener *listener);
 bool listen_scarce(const struct sluice_worker *w);
 struct listener *_Nullable listen_find(struct sluice_worker *w, uint32_t index,

@@ -54,6 +54,15 @@ bool sluice_listener_adopt(int32_t descriptor, enum sluice_family family,
   return false;
 }
 
+void sluice_listener_tune(int32_t descriptor, enum sluice_family family,
+                          const struct sluice_listen_options *options) {
+  // listen(2) on a socket that listens only sets its backlog.
+  (void)sys_listen(descriptor, (int)options->backlog);
+  if (family == sluice_family_unix || options->congestion.length == 0) return;
+  (void)sys_set_option(descriptor, IPPROTO_TCP, TCP_CONGESTION, options->congestion.start,
+                       options->congestion.length);
+}
+
 // Gives a Unix socket's file the bits that the umask took at bind. unix(7)
 static bool listener_mode(const struct sluice_endpoint *address,
                           const struct sockaddr_storage *name, uint32_t mode) {
@@ -193,32 +202,75 @@ void listen_took(struct sluice_worker *w, struct listener *listener, int descrip
   if (!listener->careful && listen_careful(w)) listen_disarm(w, listener);
 }
 
-// EMFILE, ENFILE, ENOBUFS, ENOMEM: the system has no more to give. All else was about one
-// connection that is gone (accept(2): treat as EAGAIN).
-void listen_failed(struct sluice_worker *w, struct listener *listener, int number) {
-  (void)listener;
-  if (number == EMFILE || number == ENFILE || number == ENOBUFS || number == ENOMEM)
-    listen_pause(w);
+// All else was about one connection that is gone (accept(2): treat as EAGAIN).
+static bool system_exhausted(int number) {
+  return number == EMFILE || number == ENFILE || number == ENOBUFS || number == ENOMEM;
 }
 
-// The listener is readable: accepts some, each with its credit taken before.
+void listen_failed(struct sluice_worker *w, struct listener *listener, int number) {
+  (void)listener;
+  if (system_exhausted(number)) listen_pause(w);
+}
+
+// One connection, with its credit taken before; or an errno, EDQUOT when there is no credit.
+static int listen_one(struct sluice_worker *w, struct listener *listener) {
+  if (!listen_try_credit(w)) return EDQUOT;
+  int descriptor = sys_accept(listener->descriptor);
+  if (descriptor < 0) {
+    int number = errno;
+    listen_give_credit(w);
+    return number;
+  }
+  w->stats.accepted++;
+  connection_accepted(w, listener, descriptor);
+  return 0;
+}
+
+// The listener is readable: accepts some.
 void listen_some(struct sluice_worker *w, struct listener *listener) {
   for (int i = 0; i < ACCEPTS_PER_WAKE && listener->wanted; i++) {
-    if (!listen_try_credit(w)) {
+    int number = listen_one(w, listener);
+    if (number == EAGAIN) return;
+    if (number == EDQUOT) {
       listen_pause(w);
       return;
     }
-    int descriptor = sys_accept(listener->descriptor);
-    if (descriptor < 0) {
-      int number = errno;
-      listen_give_credit(w);
-      if (number == EAGAIN) return;
-      listen_failed(w, listener, number);
-      if (w->accept_paused) return;
-      continue;
+    if (number != 0) listen_failed(w, listener, number);
+    if (w->accept_paused) return;
+  }
+}
+
+// ---- giving up a listener ----------------------------------------------------------------------
+
+static void listen_give_up(struct sluice_worker *w, struct listener *listener) {
+  if (listener->leaving) return;
+  listener->leaving = true;
+  listener->leave_until_ms = w->now_ms + LEAVE_MS;
+  w->listeners_leaving++;
+}
+
+// Accepts some of those who wait still; false when nobody does, or they had to wait too long for
+// others to give back what a connection takes.
+static bool listen_has_more(struct sluice_worker *w, struct listener *listener) {
+  for (int i = 0; i < ACCEPTS_PER_WAKE; i++) {
+    int number = listen_one(w, listener);
+    if (number == EAGAIN) return false;
+    if (number == EDQUOT || system_exhausted(number)) {
+      w->leaving_blocked = true;
+      return w->now_ms < listener->leave_until_ms;
     }
-    w->stats.accepted++;
-    connection_accepted(w, listener, descriptor);
+  }
+  return true;
+}
+
+void listen_leave(struct sluice_worker *w) {
+  w->leaving_blocked = false;
+  for (uint32_t i = 0; i < w->listeners_count; i++) {
+    struct listener *listener = &w->listeners[i];
+    if (!listener->leaving || listen_has_more(w, listener)) continue;
+    listener->leaving = false;
+    listener->used = false;
+    w->listeners_leaving--;
   }
 }
 
@@ -228,7 +280,7 @@ void listen_ended(struct sluice_worker *w, struct listener *listener) {
   if (listener->wanted) {
     listen_arm(w, listener);
   } else {
-    listener->used = false;
+    listen_give_up(w, listener);
   }
 }
 
@@ -258,7 +310,7 @@ void sluice_worker_unlisten(struct sluice_worker *w, uint32_t tag) {
     if (listener->armed) {
       listen_disarm(w, listener);
     } else {
-      listener->used = false;
+      listen_give_up(w, listener);
     }
   }
 }

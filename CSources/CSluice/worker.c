@@ -131,16 +131,17 @@ static void turn_clock(struct sluice_worker *w) {
 }
 
 static uint64_t turn_wait_ns(const struct sluice_worker *w, uint64_t until_ns) {
-  if (w->run_count > 0) return 0;
+  if (w->run_count > 0 || (w->listeners_leaving > 0 && !w->leaving_blocked)) return 0;
   uint64_t wait = until_ns == UINT64_MAX      ? UINT64_MAX
                   : until_ns > w->now_ns      ? until_ns - w->now_ns
                                               : 0;
   uint64_t deadline = deadline_wait_ns(w);
   if (deadline < wait) wait = deadline;
+  uint64_t retry = (uint64_t)ACCEPT_RETRY_MS * 1000000u;
+  if (w->listeners_leaving > 0 && retry < wait) wait = retry;
   if (w->accept_paused) {
-    uint64_t retry = w->accept_retry_ms > w->now_ms
-                         ? (w->accept_retry_ms - w->now_ms) * 1000000u
-                         : 1000000u;
+    retry = w->accept_retry_ms > w->now_ms ? (w->accept_retry_ms - w->now_ms) * 1000000u
+                                           : 1000000u;
     if (retry < wait) wait = retry;
   }
   return wait;
@@ -167,6 +168,7 @@ uint32_t sluice_worker_turn(struct sluice_worker *w, int32_t wait_ms) {
     turn_clock(w);
     deadline_run(w);
     if (w->accept_paused && w->now_ms >= w->accept_retry_ms) listen_review(w);
+    if (w->listeners_leaving > 0) listen_leave(w);
     if (speaks) break;
     if (w->woken || w->now_ns >= until_ns) {
       turn_run(w);

@@ -1,5 +1,6 @@
 package import Config
 internal import DataPlane
+internal import Routing
 internal import System
 internal import Wire
 
@@ -72,7 +73,9 @@ package struct Daemon: ~Copyable {
       while let signal = try? signals.next() {
         if take(signal) == .stop { return close() }
       }
-      let step = drain.look(nowNs: Clock.monotonicNs, liveConnections: pool.liveConnections)
+      // Whoever waits in the queue of a listener that is being closed is a connection as well.
+      let live = pool.liveConnections + pool.openAddresses.count
+      let step = drain.look(nowNs: Clock.monotonicNs, liveConnections: live)
       if carryOut(step) == .stop { return close() }
       report.tick(
         nowNs: Clock.monotonicNs, connections: pool.liveConnections, workers: pool.stats)
@@ -117,22 +120,28 @@ package struct Daemon: ~Copyable {
       events: hasRing ? .ring : .epoll, workers: facts.workers,
       maxConnections: snapshot.limits.maxConnections,
       descriptors: preflight.descriptorsForConnections)
-    var book = SeriesBook()
-    let series = book.plan(for: snapshot)
+    var book = SocketBook()
+    var seriesBook = SeriesBook()
+    let step = book.step(to: snapshot.bindings(inherited))
     do throws(WorkerPool.Failure) {
       return try WorkerPool(
-        settings, table: snapshot.routeTable(hasRing: hasRing, series: series),
-        listening: snapshot.listenAddresses(inherited), sink: sink)
+        settings,
+        table: snapshot.routeTable(
+          hasRing: hasRing, sockets: step.entries, series: seriesBook.plan(for: snapshot)),
+        listening: step.opened, sink: sink)
     } catch {
-      throw Refusal(sentences: [sentence(about: error, snapshot)])
+      throw Refusal(sentences: [sentence(about: error, snapshot, step)])
     }
   }
 
   /// What the look before the start could not foresee.
-  private static func sentence(about failure: WorkerPool.Failure, _ snapshot: Snapshot) -> String {
+  private static func sentence(
+    about failure: WorkerPool.Failure, _ snapshot: Snapshot, _ step: SocketBook.Step
+  ) -> String {
     switch failure {
     case .listen(let failure):
-      let listener = snapshot.listeners[failure.address.listener].name
+      let entry = step.entries.first { $0.tag == failure.address.tag }
+      let listener = entry.map { snapshot.listeners[$0.listener].name } ?? ""
       let code = SystemError.Code(rawValue: failure.error.number)
       return "listener \(listener): \(failure.address.address): \(failure.error.call): \(code)"
     case .worker(let error):

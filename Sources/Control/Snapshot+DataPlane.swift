@@ -9,8 +9,11 @@ extension Snapshot {
   /// - Parameters:
   ///   - hasRing: whether events come from the ring, without which its splice engine cannot work
   ///     either; then splice(2) takes its place.
+  ///   - sockets: those that stand, `SocketBook.Step.entries`; nil: one for each listener.
   ///   - series: where the table's things are counted; nil for a table that none follows.
-  func routeTable(hasRing: Bool, series: SeriesPlan? = nil) -> RouteTable {
+  func routeTable(
+    hasRing: Bool, sockets: [SocketEntry]? = nil, series: SeriesPlan? = nil
+  ) -> RouteTable {
     var servers: [ServerEntry] = []
     var entries: [BackendEntry] = []
     for backend in backends {
@@ -38,18 +41,19 @@ extension Snapshot {
         headerLimit: receiving.headerLimit, acceptsUnknown: receiving.acceptsUnknown,
         hello: listener.type == .tls ? listener.hello : nil, prefaceMs: timeouts.prefaceMs)
     }
-    return RouteTable(listeners: listeners, backends: entries, servers: servers, series: series)
+    return RouteTable(
+      listeners: listeners, backends: entries, servers: servers, sockets: sockets, series: series)
   }
 
   /// - Parameter inherited: sockets that were handed over; one whose address is that of a `bind`
   ///   is used in its place, and an IPv6 one that takes IPv4 clients stands for both wildcards.
-  func listenAddresses(_ inherited: [InheritedSocket]) -> [ListenAddress] {
+  func bindings(_ inherited: [InheritedSocket]) -> [Binding] {
     var used: Set<Int32> = []
     return listeners.enumerated().flatMap { index, listener in
-      listener.binds.compactMap { address -> ListenAddress? in
+      listener.binds.compactMap { address -> Binding? in
         let socket = inherited.first { $0.serves(address) }
         if let socket, !used.insert(socket.descriptor).inserted { return nil }
-        return ListenAddress(
+        return Binding(
           listener: index, address: socket?.address ?? address, backlog: listener.backlog,
           congestion: listener.congestion ?? "", inherited: socket?.descriptor)
       }
@@ -57,12 +61,7 @@ extension Snapshot {
   }
 
   /// The files that Unix listeners make.
-  var socketPaths: [String] {
-    listeners.flatMap(\.binds).compactMap { address in
-      guard case .unix(let path) = address, !path.isEmpty, path.utf8.first != 0 else { return nil }
-      return path
-    }
-  }
+  var socketPaths: [String] { listeners.flatMap(\.binds).compactMap(\.file) }
 
   func workerCount() -> Int {
     switch workers {

@@ -24,7 +24,8 @@ package struct CounterRows: Sendable {
     if wanted > cells.count {
       cells.append(contentsOf: repeatElement(0, count: wanted - cells.count))
     }
-    for number in fresh {
+    // One of a table that was never taken may have no row yet, and its row begins at zero anyway.
+    for number in fresh where (number + 1) * width <= cells.count {
       for place in number * width..<(number + 1) * width { cells[place] = 0 }
     }
   }

@@ -4,8 +4,8 @@ package import Wire
 
 /// An address to accept from, and what its sockets get.
 package struct ListenAddress: Sendable {
-  /// Index into the route table's listeners.
-  package let listener: Int
+  /// The tag of all its sockets. `SocketEntry.tag`
+  package let tag: UInt32
   package let address: SocketAddress
   package let backlog: Int
   /// Empty: the system's. tcp(7), TCP_CONGESTION
@@ -16,10 +16,10 @@ package struct ListenAddress: Sendable {
   package let inherited: Int32?
 
   package init(
-    listener: Int, address: SocketAddress, backlog: Int, congestion: String = "",
+    tag: UInt32, address: SocketAddress, backlog: Int, congestion: String = "",
     mode: UInt32 = 0o666, inherited: Int32? = nil
   ) {
-    self.listener = listener
+    self.tag = tag
     self.address = address
     self.backlog = backlog
     self.congestion = congestion
@@ -37,22 +37,67 @@ package struct ListenAddress: Sendable {
 /// A listening socket. Closed when the last worker has let go of it.
 final class ListeningSocket: Sendable {
   let descriptor: Int32
-  let listener: Int
+  let tag: UInt32
   /// Whether one worker alone accepts from it.
   let isExclusive: Bool
-  let address: SocketAddress
+  private let address: SocketAddress
+  private let register: SocketRegister
 
   /// Takes over an open descriptor.
   init(
-    owning descriptor: Int32, listener: Int, isExclusive: Bool, address: SocketAddress
+    owning descriptor: Int32, _ address: ListenAddress, isExclusive: Bool,
+    _ register: SocketRegister
   ) {
-    self.address = address
     self.descriptor = descriptor
-    self.listener = listener
     self.isExclusive = isExclusive
+    self.register = register
+    tag = address.tag
+    self.address = address.address
+    register.add(self.address)
   }
 
-  deinit { _ = Descriptor(owning: descriptor) }
+  func tune(_ wanted: ListenAddress) {
+    wanted.congestion.withBytes { congestion in
+      var options = sluice_listen_options()
+      options.backlog = UInt32(clamping: wanted.backlog)
+      options.congestion = congestion
+      unsafe sluice_listener_tune(descriptor, family, &options)
+    }
+  }
+
+  private var family: sluice_family { address.withEndpoint { $0.family } }
+
+  deinit {
+    _ = Descriptor(owning: descriptor)
+    register.remove(address)
+  }
+}
+
+/// Which addresses the data plane listens at, sockets that are about to be closed included.
+final class SocketRegister: Sendable {
+  private let open: Guarded<[SocketAddress: Int]> = Guarded([:])
+
+  func add(_ address: SocketAddress) { open.withLock { $0[address, default: 0] += 1 } }
+
+  func remove(_ address: SocketAddress) {
+    open.withLock { open in
+      open[address, default: 1] -= 1
+      if open[address] == 0 { open[address] = nil }
+    }
+  }
+
+  /// Sockets, not addresses: each worker has its own.
+  var count: Int { open.withLock { $0.values.reduce(0, +) } }
+
+  var addresses: [SocketAddress] { open.withLock { Array($0.keys) } }
+}
+
+/// Open sockets that no worker has yet. Closed when it is let go of before anybody took them.
+package final class OpenedSockets: Sendable {
+  /// By worker.
+  let sockets: [[ListeningSocket]]
+
+  fileprivate init(_ sockets: [[ListeningSocket]]) { self.sockets = sockets }
 }
 
 /// Opens the sockets of all addresses: one per worker for TCP (SO_REUSEPORT), one for all workers
@@ -60,28 +105,28 @@ final class ListeningSocket: Sendable {
 ///
 /// - Returns: the sockets of each worker.
 func openListeners(
-  _ addresses: [ListenAddress], workers: Int
-) throws(ListenError) -> [[ListeningSocket]] {
+  _ addresses: [ListenAddress], workers: Int, _ register: SocketRegister
+) throws(ListenError) -> OpenedSockets {
   var sockets = [[ListeningSocket]](repeating: [], count: workers)
   for address in addresses {
     if address.isShared {
-      let socket = try open(address, isExclusive: workers == 1)
+      let socket = try open(address, isExclusive: workers == 1, register)
       guard let socket else { continue }
       for index in sockets.indices { sockets[index].append(socket) }
     } else {
       for index in sockets.indices {
-        guard let socket = try open(address, isExclusive: true) else { continue }
+        guard let socket = try open(address, isExclusive: true, register) else { continue }
         sockets[index].append(socket)
       }
     }
   }
-  return sockets
+  return OpenedSockets(sockets)
 }
 
 private let familyNotSupported: Int32 = 97  // EAFNOSUPPORT
 
 private func open(
-  _ address: ListenAddress, isExclusive: Bool
+  _ address: ListenAddress, isExclusive: Bool, _ register: SocketRegister
 ) throws(ListenError) -> ListeningSocket? {
   var options = sluice_listen_options()
   options.backlog = UInt32(clamping: address.backlog)
@@ -101,8 +146,7 @@ private func open(
   }
   if descriptor >= 0 {
     return ListeningSocket(
-      owning: descriptor, listener: address.listener, isExclusive: isExclusive,
-      address: address.address)
+      owning: descriptor, address, isExclusive: isExclusive, register)
   }
   if error.number == familyNotSupported { return nil }
   throw ListenError(address: address, error: StartError(error))

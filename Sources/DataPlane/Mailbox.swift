@@ -12,11 +12,18 @@ final class Mailbox: Sendable {
 
   private struct State: ~Copyable {
     var commands: [Command] = []
+    var installation: Installation?
     var waker: Waker?
   }
 
   private let state = Guarded(State())
   private let hasMail = Atomic(false)
+  private let hasInstallation = Atomic(false)
+  private let taken = Atomic<UInt64>(0)
+  private let tables = Atomic(1)
+  private let acknowledgements: Acknowledgements
+
+  init(_ acknowledgements: Acknowledgements) { self.acknowledgements = acknowledgements }
 
   /// From now on posts wake this worker, until `close`.
   func open(_ waker: Waker) { state.withLock { $0.waker = waker } }
@@ -41,6 +48,38 @@ final class Mailbox: Sendable {
     }
   }
 
+  /// Hands over what the worker is to take at its next turn. There is always room: what still waits
+  /// there becomes one with it.
+  ///
+  /// - Returns: false when the worker has gone.
+  func post(_ installation: Installation) -> Bool {
+    state.withLock { state in
+      guard let waker = state.waker else { return false }
+      state.installation = state.installation?.followed(by: installation) ?? installation
+      hasInstallation.store(true, ordering: .releasing)
+      waker.wake()
+      return true
+    }
+  }
+
+  func takeInstallation() -> Installation? {
+    guard hasInstallation.exchange(false, ordering: .acquiringAndReleasing) else { return nil }
+    return state.withLock { $0.installation.take() }
+  }
+
+  /// The worker has carried out this installation, and now has so many tables live.
+  func acknowledge(_ number: UInt64, tables count: Int) {
+    tables.store(count, ordering: .relaxed)
+    taken.store(number, ordering: .releasing)
+    acknowledgements.arrived.signal()
+  }
+
+  /// The number of the last installation that was carried out.
+  var acknowledged: UInt64 { taken.load(ordering: .acquiring) }
+
+  /// How many tables live connections of this worker referred to after the last installation.
+  var tablesLive: Int { tables.load(ordering: .relaxed) }
+
   /// Takes at most `most` commands, the oldest first.
   func take(atMost most: Int) -> [Command] {
     guard hasMail.exchange(false, ordering: .acquiringAndReleasing) else { return [] }
@@ -53,7 +92,49 @@ final class Mailbox: Sendable {
     }
   }
 
-  var isWaiting: Bool { hasMail.load(ordering: .acquiring) }
+  var isWaiting: Bool {
+    hasMail.load(ordering: .acquiring) || hasInstallation.load(ordering: .acquiring)
+  }
+}
+
+/// Where workers say that they have carried something out.
+final class Acknowledgements: Sendable {
+  let arrived: EventCounter
+
+  init() throws(SystemError) { arrived = try EventCounter() }
+}
+
+/// What a worker takes as one, between two turns: no decision sees half of it.
+struct Installation: Sendable {
+  /// Each one's is greater than those before it.
+  let number: UInt64
+  let table: RouteTable
+  /// To accept from.
+  var opened: [ListeningSocket]
+  /// Tags of sockets to give up: what waits in them is accepted first, under the former table.
+  var retired: [UInt32]
+  /// The table's, and numbers that began anew in tables that were never taken.
+  var series: SeriesPlan
+
+  init(number: UInt64, table: RouteTable, opened: [ListeningSocket], retired: [UInt32]) {
+    self.number = number
+    self.table = table
+    self.opened = opened
+    self.retired = retired
+    series = table.series
+  }
+
+  /// Both of them as one. A socket that is gone again before it was ever taken is let go of here.
+  func followed(by next: Installation) -> Installation {
+    var both = Installation(
+      number: next.number, table: next.table,
+      opened: opened.filter { !next.retired.contains($0.tag) } + next.opened,
+      retired: retired + next.retired)
+    both.series.fresh.listeners += series.fresh.listeners
+    both.series.fresh.backends += series.fresh.backends
+    both.series.fresh.servers += series.fresh.servers
+    return both
+  }
 }
 
 /// Names a live connection of one worker.
@@ -66,7 +147,8 @@ package struct ConnectionID: Hashable, Sendable {
 /// One live connection.
 package struct Session: Sendable {
   package let id: ConnectionID
-  package let listener: Int
+  /// The tag of the listening socket it came by.
+  package let socket: UInt32
   package let ageUs: UInt64
   package let idleUs: UInt64
   package let bytesUp: UInt64
@@ -106,7 +188,6 @@ package struct WorkerStats: Sendable {
 }
 
 enum Command: Sendable {
-  case install(RouteTable)
   case kill(ConnectionID, reply: Reply<Bool>)
   case list(from: UInt32, limit: Int, reply: Reply<SessionPage>)
   case stats(reply: Reply<WorkerStats>)

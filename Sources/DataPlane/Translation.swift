@@ -137,15 +137,17 @@ extension sluice_end {
 
 extension ConnectionRecord {
   init(
-    _ summary: sluice_summary, _ memory: ConnectionMemory, _ table: RouteTable, listener: Int,
+    _ summary: sluice_summary, _ memory: ConnectionMemory, _ table: RouteTable, tag: UInt32,
     endedWallMs: UInt64
   ) {
     let reason = RejectReason(number: summary.reason)
+    let socket = table.socket(tag: tag)
+    var local = memory.local
+    if case .unix = local { local = socket?.path ?? local }
     self.init(
       endedWallMs: endedWallMs, id: memory.id,
-      listener: table.listeners.indices.contains(listener) ? table.listeners[listener].name : "",
-      client: memory.client, local: memory.local,
-      end: ConnectionEnd(of: summary))
+      listener: socket.map { table.listeners[$0.listener].name } ?? "",
+      client: memory.client, local: local, end: ConnectionEnd(of: summary))
     if let server = memory.server {
       self.server = table.servers[server].name
       backend = table.backends[table.backend(ofServer: server)].name

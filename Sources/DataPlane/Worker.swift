@@ -106,14 +106,14 @@ internal import Wire
     unsafe record.storeBytes(of: memory, as: ConnectionMemory.self)
   }
 
-  func listen(_ descriptor: Int32, tag: Int, exclusive: Bool) -> Bool {
-    unsafe sluice_worker_listen(raw, descriptor, UInt32(tag), exclusive)
+  func listen(_ descriptor: Int32, tag: UInt32, exclusive: Bool) -> Bool {
+    unsafe sluice_worker_listen(raw, descriptor, tag, exclusive)
   }
 
-  func unlisten(tag: Int) { unsafe sluice_worker_unlisten(raw, UInt32(tag)) }
+  func unlisten(tag: UInt32) { unsafe sluice_worker_unlisten(raw, tag) }
 
   /// False once a listener that was let go of may be closed.
-  func isListening(tag: Int) -> Bool { unsafe sluice_worker_listening(raw, UInt32(tag)) }
+  func isListening(tag: UInt32) -> Bool { unsafe sluice_worker_listening(raw, tag) }
 
   /// Whether summaries say what the kernel knows of both sides' paths.
   func measure(_ wanted: Bool) { unsafe sluice_worker_measure(raw, wanted) }

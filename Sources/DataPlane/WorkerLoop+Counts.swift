@@ -71,11 +71,12 @@ extension WorkerLoop {
 
   private mutating func look(at session: sluice_session) {
     guard let memory = worker.memory(session.id), memory.isAsked,
-      let table = generations.table(memory.generation)
+      let table = generations.table(memory.generation),
+      let listener = table.socket(tag: session.listener)?.listener
     else { return }
     let bytes = liveBytes.rise(
       of: session.id.slot, to: .init(up: session.bytes_up, down: session.bytes_down))
     guard bytes != LiveBytes.Bytes() else { return }
-    counts.moved(bytes, listener: Int(session.listener), server: memory.server, in: table)
+    counts.moved(bytes, listener: listener, server: memory.server, in: table)
   }
 }

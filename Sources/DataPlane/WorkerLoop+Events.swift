@@ -37,14 +37,15 @@ extension WorkerLoop {
     _ event: sluice_event, _ memory: inout ConnectionMemory, _ table: RouteTable,
     _ ending: Ending
   ) {
-    let listener = table.listeners[Int(event.listener)]
+    let place = table.listener(ofSocket: event.listener)
+    let listener = table.listeners[place]
     let intake = HeaderIntake(limit: listener.headerLimit, acceptsUnknown: listener.acceptsUnknown)
     let isRequired = memory.phase == .requiredHeader
     switch intake.decide(event.heldBytes, ending, required: isRequired) {
     case .needMore:
       worker.hold(event.id, limit: listener.holdLimit, withinMs: nil)
     case .noHeader:
-      counts.came(with: .absent, listener: table.series.listeners[Int(event.listener)])
+      counts.came(with: .absent, listener: table.series.listeners[place])
       decide(event, &memory, table, ending)
     case .header(let found, let consumed):
       introduced(event, &memory, found, consumed, table, ending)
@@ -56,20 +57,33 @@ extension WorkerLoop {
   mutating func accepted(_ event: sluice_event) {
     var memory = ConnectionMemory()
     memory.id = ids.next(wallMs: wallMs)
-    memory.generation = generations.enter()
-    counts.accepted(listener: router.table.series.listeners[Int(event.listener)])
-    let listener = router.table.listeners[Int(event.listener)]
-    guard needsAddresses(listener) else { return decide(event, &memory, router.table, .no) }
+    memory.generation = enter(event)
+    guard let table = generations.table(memory.generation),
+      let place = table.socket(tag: event.listener)?.listener
+    else { return follow(.reject(.noRoute), event, &memory, router.table) }
+    counts.accepted(listener: table.series.listeners[place])
+    let listener = table.listeners[place]
+    guard needsAddresses(listener, table) else { return decide(event, &memory, table, .no) }
     guard let endpoints = worker.endpoints(event.id) else {
-      return follow(.reject(.clientGone), event, &memory, router.table)
+      return follow(.reject(.clientGone), event, &memory, table)
     }
     memory.client = endpoints.client
     memory.local = endpoints.local
     switch listener.trust.rule(for: endpoints.client) {
-    case .forbid: decide(event, &memory, router.table, .no)
+    case .forbid: decide(event, &memory, table, .no)
     case .require: awaitHeader(event, &memory, .requiredHeader, listener)
     case .accept: awaitHeader(event, &memory, .optionalHeader, listener)
     }
+  }
+
+  /// Which table a new connection comes under: the newest, or the last one that knew its socket.
+  mutating func enter(_ event: sluice_event) -> UInt16 {
+    if router.table.socket(tag: event.listener) == nil,
+      let socket = retiring.first(where: { $0.tag == event.listener })
+    {
+      return generations.enter(socket.generation)
+    }
+    return generations.enter()
   }
 
   func awaitHeader(
@@ -82,9 +96,9 @@ extension WorkerLoop {
   }
 
   /// Two system calls per connection, which a relay without log, header and trust does not need.
-  func needsAddresses(_ listener: ListenerEntry) -> Bool {
+  func needsAddresses(_ listener: ListenerEntry, _ table: RouteTable) -> Bool {
     needs.contains(.records) || !listener.trust.entries.isEmpty
-      || router.table.backends[listener.backend].header != .none
+      || table.backends[listener.backend].header != .none
   }
 
   /// A header is in: from here on its client is the client. LOCAL, UNKNOWN and the like leave the
@@ -93,8 +107,8 @@ extension WorkerLoop {
     _ event: sluice_event, _ memory: inout ConnectionMemory, _ found: ProxyHeader,
     _ consumed: Int, _ table: RouteTable, _ ending: Ending
   ) {
-    counts.came(
-      with: HeaderKind(found), listener: table.series.listeners[Int(event.listener)])
+    let listener = table.listener(ofSocket: event.listener)
+    counts.came(with: HeaderKind(found), listener: table.series.listeners[listener])
     var kept = HeaderNotes(found, in: event.heldBytes, sender: memory.client)
     if let addresses = found.streamAddresses {
       memory.client = addresses.source.unmapped()
@@ -102,7 +116,7 @@ extension WorkerLoop {
     }
     // LOCAL is the source's own connection; what its block says is about no client.
     if memory.phase == .requiredHeader, found.command == .proxy {
-      let backend = table.listeners[Int(event.listener)].backend
+      let backend = table.listeners[listener].backend
       kept.keep(found, in: event.heldBytes, for: table.backends[backend].tlvs)
     }
     notes[event.id.slot] = kept
@@ -114,10 +128,11 @@ extension WorkerLoop {
     _ event: sluice_event, _ memory: inout ConnectionMemory, _ table: RouteTable,
     _ ending: Ending, behind consumed: Int = 0
   ) {
-    guard table.listeners[Int(event.listener)].hello == nil else {
+    let listener = table.listener(ofSocket: event.listener)
+    guard table.listeners[listener].hello == nil else {
       return awaitHello(event, &memory, table, ending, behind: consumed)
     }
-    let answer = router.decide(.accepted(listener: Int(event.listener)), under: table)
+    let answer = router.decide(.accepted(listener: listener), under: table)
     settle(answer, event, &memory, table, ending, behind: consumed)
   }
 
@@ -177,8 +192,8 @@ extension WorkerLoop {
       let entry = table.backends[backend]
       worker.remember(memory, of: event.id)
       reason = route(
-        event, memory, table.listeners[Int(event.listener)], entry, table.servers[server],
-        consuming: consumed)
+        event, memory, table.listeners[table.listener(ofSocket: event.listener)], entry,
+        table.servers[server], consuming: consumed)
       if reason == nil { counts.dialled(server, in: table) }
     case .reject(let why):
       worker.remember(memory, of: event.id)
@@ -245,21 +260,25 @@ extension WorkerLoop {
   mutating func closed(_ event: sluice_event) {
     guard let summary = unsafe event.summary?.pointee, var memory = worker.memory(event.id)
     else { return }
-    if !memory.isAsked {
+    let wasAsked = memory.isAsked
+    if !wasAsked {
       memory.id = ids.next(wallMs: wallMs)
-      memory.generation = generations.enter()
-      counts.accepted(listener: router.table.series.listeners[Int(event.listener)])
+      memory.generation = enter(event)
     }
     let table = generations.table(memory.generation) ?? router.table
+    let listener = table.socket(tag: event.listener)?.listener
+    if !wasAsked, let listener {
+      counts.accepted(listener: table.series.listeners[listener])
+    }
     giveBack(&memory, table)
     let bytes = liveBytes.rest(
       of: event.id.slot, upTo: .init(up: summary.bytes_up, down: summary.bytes_down))
-    counts.closed(
-      summary, bytes, listener: Int(event.listener), server: memory.server, in: table)
+    if let listener {
+      counts.closed(summary, bytes, listener: listener, server: memory.server, in: table)
+    }
     if let sink, needs.contains(.records) {
       var record = ConnectionRecord(
-        summary, memory, table, listener: Int(event.listener), endedWallMs: wallMs)
-      if case .unix = record.local { record.local = paths[Int(event.listener)] ?? record.local }
+        summary, memory, table, tag: event.listener, endedWallMs: wallMs)
       if let kept = notes[event.id.slot] { record.introduction = .init(kept) }
       if let kept = hellos[event.id.slot] { record.hello = .init(kept) }
       sink.add(record)

@@ -16,9 +16,9 @@ extension WorkerLoop {
     let ending = ending == .halfClosed ? ending : .no
     if readHello(event, &memory, table, ending, behind: consumed) { return }
     worker.remember(memory, of: event.id)
+    let listener = table.listeners[table.listener(ofSocket: event.listener)]
     worker.hold(
-      event.id, limit: HelloIntake.holdLimit,
-      withinMs: table.listeners[Int(event.listener)].prefaceMs, consuming: consumed)
+      event.id, limit: HelloIntake.holdLimit, withinMs: listener.prefaceMs, consuming: consumed)
   }
 
   /// More of the bytes that a connection waits for, or their end.
@@ -36,7 +36,7 @@ extension WorkerLoop {
     _ ending: Ending, behind consumed: Int
   ) -> Bool {
     let bytes = event.heldBytes.extracting(consumed...)
-    let listener = Int(event.listener)
+    let listener = table.listener(ofSocket: event.listener)
     switch HelloIntake.decide(bytes, ending) {
     case .needMore: return false
     case .hello(let hello):

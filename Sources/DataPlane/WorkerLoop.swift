@@ -26,8 +26,8 @@ struct WorkerLoop: ~Copyable {
   var hellos: [UInt32: HelloNotes] = [:]
   var counts = WorkerCounts()
   var liveBytes = LiveBytes()
-  /// By listener: where Unix listeners stand, since a connection's memory has no room for paths.
-  let paths: [Int: SocketAddress]
+  /// Sockets that were given up, until all that came in by them is known.
+  var retiring: [RetiringSocket] = []
   let index: Int
   let mailbox: Mailbox
   let identities: SharedTable
@@ -35,7 +35,6 @@ struct WorkerLoop: ~Copyable {
   var needs: RecordNeeds = []
   var wallMs: UInt64 = 0
   var isStopping = false
-  var isRetiringSockets = false
   var ending: (end: sluice_end, cursor: UInt32)?
 
   /// Commands per turn: a burst of them must not keep connections waiting.
@@ -56,21 +55,13 @@ struct WorkerLoop: ~Copyable {
     counts.prepare(for: table.series)
     self.worker = worker
     self.sockets = sockets
-    var paths: [Int: SocketAddress] = [:]
-    for socket in sockets {
-      if case .unix = socket.address { paths[socket.listener] = socket.address }
-    }
-    self.paths = paths
     self.index = index
     self.mailbox = mailbox
     self.identities = identities
     self.sink = sink
     lookAtNeeds()
     mailbox.open(self.worker.waker)
-    for socket in sockets {
-      _ = self.worker.listen(
-        socket.descriptor, tag: socket.listener, exclusive: socket.isExclusive)
-    }
+    for socket in sockets { listen(socket) }
   }
 
   var source: EventSource { worker.source }
@@ -83,28 +74,66 @@ struct WorkerLoop: ~Copyable {
   /// Until told to stop. Connections that still live then end with the worker.
   mutating func run() {
     while !isStopping {
-      let hasWork =
-        mailbox.isWaiting || ending != nil || isRetiringSockets || liveBytes.isUnderWay
-      let count = worker.turn(waitingAtMostMs: hasWork ? 0 : -1)
+      let hasWork = mailbox.isWaiting || ending != nil || liveBytes.isUnderWay
+      // C does not end a wait when it has given up a socket, so it is asked soon.
+      let count = worker.turn(waitingAtMostMs: hasWork ? 0 : retiring.isEmpty ? -1 : 1)
       if count > 0 {
         wallMs = Clock.wallMs
         for position in 0..<count { take(event(position, of: count)) }
         sink?.flush()
       }
+      if !retiring.isEmpty { closeRetired(after: count) }
+      if let installation = mailbox.takeInstallation() { install(installation) }
       for command in mailbox.take(atMost: WorkerLoop.commandsPerTurn) { carryOut(command) }
       goOnEnding()
       goOnCounting()
-      if isRetiringSockets { closeRetiredSockets() }
     }
     mailbox.close()
   }
 
-  /// A listening socket may be closed only when the kernel has given up accepting from it.
-  mutating func closeRetiredSockets() {
-    var kept: [ListeningSocket] = []
-    for socket in sockets where worker.isListening(tag: socket.listener) { kept.append(socket) }
-    sockets = kept
-    isRetiringSockets = !kept.isEmpty
+  // ---- sockets and tables ------------------------------------------------------------------
+
+  /// Between two turns, so no decision ever sees half of it.
+  mutating func install(_ installation: Installation) {
+    retire { installation.retired.contains($0.tag) }
+    guard generations.install(installation.table) else { return }
+    router.install(installation.table, seed: index)
+    counts.prepare(for: installation.series)
+    lookAtNeeds()
+    for socket in installation.opened {
+      sockets.append(socket)
+      listen(socket)
+    }
+    mailbox.acknowledge(installation.number, tables: generations.live)
+  }
+
+  /// There is room in C for every socket that `WorkerPool.open` lets pass.
+  private func listen(_ socket: ListeningSocket) {
+    _ = worker.listen(socket.descriptor, tag: socket.tag, exclusive: socket.isExclusive)
+  }
+
+  mutating func retire(where isRetired: (ListeningSocket) -> Bool) {
+    for socket in sockets where isRetired(socket) {
+      worker.unlisten(tag: socket.tag)
+      retiring.append(
+        RetiringSocket(tag: socket.tag, generation: generations.hold(), socket: socket))
+    }
+    sockets.removeAll(where: isRetired)
+  }
+
+  /// A listening socket may be closed when C has given up accepting from it. What C accepted last
+  /// is asked about in the next turn that has room for it.
+  mutating func closeRetired(after count: Int) {
+    var kept: [RetiringSocket] = []
+    for var entry in retiring {
+      if entry.socket == nil, count < Int(SLUICE_EVENTS_PER_TURN) {
+        generations.letGo(entry.generation)
+        continue
+      }
+      if !worker.isListening(tag: entry.tag) { entry.socket = nil }
+      kept.append(entry)
+    }
+    retiring = kept
   }
 
   func event(_ position: Int, of count: Int) -> sluice_event {
@@ -115,11 +144,6 @@ struct WorkerLoop: ~Copyable {
 
   mutating func carryOut(_ command: Command) {
     switch command {
-    case .install(let table):
-      router.install(table, seed: index)
-      generations.install(table)
-      counts.prepare(for: table.series)
-      lookAtNeeds()
     case .kill(let id, let reply):
       reply.send(
         worker.kill(sluice_id(slot: id.slot, generation: id.generation), .killed))
@@ -130,8 +154,7 @@ struct WorkerLoop: ~Copyable {
     case .counts(let reply):
       liveBytes.wait(reply)
     case .drain:
-      for socket in sockets { worker.unlisten(tag: socket.listener) }
-      isRetiringSockets = true
+      retire { _ in true }
     case .endAll(let why):
       ending = (why == .killed ? .killed : .deadline_drain, 0)
     case .stop:
@@ -146,7 +169,7 @@ struct WorkerLoop: ~Copyable {
       Session(
         id: ConnectionID(
           worker: index, slot: session.id.slot, generation: session.id.generation),
-        listener: Int(session.listener), ageUs: session.age_us, idleUs: session.idle_us,
+        socket: session.listener, ageUs: session.age_us, idleUs: session.idle_us,
         bytesUp: session.bytes_up, bytesDown: session.bytes_down, isDialled: session.dialled)
     }
     return SessionPage(sessions: sessions, next: found.count == limit ? cursor : nil)
@@ -157,4 +180,13 @@ struct WorkerLoop: ~Copyable {
     let ended = worker.killAll(now.end, cursor: &now.cursor, most: WorkerLoop.endsPerTurn)
     ending = ended == Int(WorkerLoop.endsPerTurn) ? now : nil
   }
+}
+
+/// A listening socket that was given up.
+struct RetiringSocket {
+  let tag: UInt32
+  /// Of the last table that had it.
+  let generation: UInt16
+  /// Nil once it was let go of.
+  var socket: ListeningSocket?
 }

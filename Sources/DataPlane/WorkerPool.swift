@@ -36,6 +36,11 @@ package final class WorkerPool: Sendable {
 
   private let members: [Member]
   private let shared: SharedCounts
+  private let acknowledgements: Acknowledgements
+  private let register: SocketRegister
+  /// The sockets that workers accept from, by tag, and the number of the last installation. Who
+  /// installs has it locked until the workers have answered.
+  private let installed: Guarded<(number: UInt64, sockets: [UInt32: [ListeningSocket]])>
   /// What the workers' events come from.
   package let source: EventSource
 
@@ -61,13 +66,16 @@ package final class WorkerPool: Sendable {
     sink: (@Sendable (Int) -> any RecordSink)?
   ) throws(Failure) {
     let shared: SharedCounts
-    let sockets: [[ListeningSocket]]
+    let acknowledgements: Acknowledgements
     do throws(StartError) {
       shared = try SharedCounts(
         descriptors: settings.descriptors, connections: settings.maxConnections)
+      acknowledgements = try WorkerPool.acknowledgements()
     } catch { throw .worker(error) }
+    let register = SocketRegister()
+    let opened: OpenedSockets
     do throws(ListenError) {
-      sockets = try openListeners(addresses, workers: settings.workers)
+      opened = try openListeners(addresses, workers: settings.workers, register)
     } catch { throw .listen(error) }
 
     var started: [Member] = []
@@ -75,7 +83,7 @@ package final class WorkerPool: Sendable {
     for index in 0..<settings.workers {
       do throws(StartError) {
         let (member, got) = try WorkerPool.start(
-          settings, index, shared, table, sockets[index], sink)
+          settings, index, shared, table, opened.sockets[index], acknowledgements, sink)
         started.append(member)
         source = source ?? got
       } catch {
@@ -85,14 +93,26 @@ package final class WorkerPool: Sendable {
     }
     members = started
     self.shared = shared
+    self.acknowledgements = acknowledgements
+    self.register = register
+    installed = Guarded((0, WorkerPool.byTag(opened)))
     self.source = source ?? .epoll
+  }
+
+  private static func acknowledgements() throws(StartError) -> Acknowledgements {
+    do throws(SystemError) { return try Acknowledgements() } catch { throw StartError(error) }
+  }
+
+  private static func byTag(_ opened: OpenedSockets) -> [UInt32: [ListeningSocket]] {
+    Dictionary(grouping: opened.sockets.joined(), by: \.tag)
   }
 
   private static func start(
     _ settings: PoolSettings, _ index: Int, _ shared: SharedCounts, _ table: RouteTable,
-    _ sockets: [ListeningSocket], _ sink: (@Sendable (Int) -> any RecordSink)?
+    _ sockets: [ListeningSocket], _ acknowledgements: Acknowledgements,
+    _ sink: (@Sendable (Int) -> any RecordSink)?
   ) throws(StartError) -> (Member, EventSource) {
-    let mailbox = Mailbox()
+    let mailbox = Mailbox(acknowledgements)
     let started: Reply<Result<EventSource, StartError>>
     let thread: Thread
     do throws(SystemError) {
@@ -155,12 +175,75 @@ package final class WorkerPool: Sendable {
     shared.identities.inFlight(Identity(server: server))
   }
 
-  /// From now on new connections are routed by this table. False: a worker's mailbox is full.
-  package func install(_ table: RouteTable) -> Bool { post(.install(table)) }
+  /// Opens further listeners; nobody accepts from them before `install`. ENOSPC stands for more
+  /// than a worker can have.
+  package func open(_ addresses: [ListenAddress]) throws(ListenError) -> OpenedSockets {
+    let room = Int(SLUICE_LISTENERS_MAX) - register.addresses.count
+    if let first = addresses.first, addresses.count > room {
+      throw ListenError(address: first, error: StartError(call: "listeners", number: 28))
+    }
+    return try openListeners(addresses, workers: members.count, register)
+  }
 
-  /// Stops accepting; live connections go on.
+  /// Where the data plane listens, sockets that are about to be closed included.
+  package var openAddresses: [SocketAddress] { register.addresses }
+
+  /// How many tables live connections still refer to, at most in any worker.
+  package var tablesLive: Int { members.map(\.mailbox.tablesLive).max() ?? 0 }
+  /// More than these cannot be told apart.
+  package static let tablesLimit = Generations.limit
+
+  /// From now on new connections come in by `opened`, no longer by the sockets of `retired` (whose
+  /// queues are emptied first, under the former table), and are routed by `table`. Cannot fail.
+  ///
+  /// - Returns: the workers that had not carried it out after a second; they will.
+  package func install(
+    _ table: RouteTable, opening opened: OpenedSockets? = nil, retiring retired: [UInt32] = []
+  ) -> [Int] {
+    installed.withLock { installed in
+      installed.number += 1
+      // Let go of here, so that each closes when its worker has let go of it too.
+      for tag in retired { installed.sockets[tag] = nil }
+      if let opened {
+        installed.sockets.merge(WorkerPool.byTag(opened)) { _, newer in newer }
+      }
+      for (index, member) in members.enumerated() {
+        _ = member.mailbox.post(
+          Installation(
+            number: installed.number, table: table, opened: opened?.sockets[index] ?? [],
+            retired: retired))
+      }
+      return slowWorkers(installed.number)
+    }
+  }
+
+  private func slowWorkers(_ number: UInt64) -> [Int] {
+    let deadlineNs = Clock.monotonicNs + UInt64(WorkerPool.replyMs) * 1_000_000
+    while true {
+      acknowledgements.arrived.clear()
+      let slow = members.indices.filter { members[$0].mailbox.acknowledged < number }
+      let now = Clock.monotonicNs
+      if slow.isEmpty || now >= deadlineNs { return slow }
+      _ = try? Readiness.reading(
+        acknowledgements.arrived.number,
+        waitingAtMostMs: Int32((deadlineNs - now) / 1_000_000 + 1))
+    }
+  }
+
+  /// What a kept socket gets from now on: a queue of another length, another congestion control.
+  /// The latter was tried before; if it fails now, the former one stays.
+  package func tune(_ address: ListenAddress) {
+    let sockets = installed.withLock { $0.sockets[address.tag] ?? [] }
+    for socket in sockets { socket.tune(address) }
+  }
+
+  /// Stops accepting; live connections go on. What waits in the listeners' queues is accepted
+  /// before they are closed.
   @discardableResult
-  package func drain() -> Bool { post(.drain) }
+  package func drain() -> Bool {
+    installed.withLock { $0.sockets = [:] }
+    return post(.drain)
+  }
 
   /// Ends what still lives.
   @discardableResult

@@ -5,20 +5,48 @@ package import Wire
 /// Everything is an index into the arrays beside it, so that an answer carries numbers only: no
 /// retain and no allocation per decision.
 package final class RouteTable: Sendable {
-  /// By the tag of the listening socket.
   package let listeners: [ListenerEntry]
   package let backends: [BackendEntry]
   /// The servers of all backends: those of the first, then those of the second, and so on.
   package let servers: [ServerEntry]
   /// Where each of them is counted.
   package let series: SeriesPlan
+  /// By ascending tag.
+  package let sockets: [SocketEntry]
   /// By server: its backend.
   private let owners: [UInt32]
+  /// All of it that routed connections still ask for, without the trust, which is most of its
+  /// size; nil when it trusts nobody anyway.
+  package let remainder: RouteTable?
 
-  /// - Parameter series: nil numbers everything in the table's own order.
-  package init(
+  /// - Parameters:
+  ///   - sockets: nil when each listener has one, whose tag is the listener's index.
+  ///   - series: nil numbers everything in the table's own order.
+  package convenience init(
     listeners: [ListenerEntry], backends: [BackendEntry], servers: [ServerEntry],
-    series: SeriesPlan? = nil
+    sockets: [SocketEntry]? = nil, series: SeriesPlan? = nil
+  ) {
+    let sockets =
+      sockets?.sorted { $0.tag < $1.tag }
+      ?? listeners.indices.map { SocketEntry(tag: UInt32($0), listener: $0) }
+    for (socket, next) in zip(sockets, sockets.dropFirst()) { precondition(socket.tag < next.tag) }
+    for socket in sockets { precondition(listeners.indices.contains(socket.listener)) }
+    let series =
+      series
+      ?? SeriesPlan(
+        listeners: listeners.count, backends: backends.count, servers: servers.count)
+    let isPlain = listeners.allSatisfy { $0.trust.entries.isEmpty }
+    self.init(
+      listeners, backends, servers, sockets, series,
+      remainder: isPlain
+        ? nil
+        : RouteTable(
+          listeners.map { $0.withoutTrust }, backends, servers, sockets, series, remainder: nil))
+  }
+
+  private init(
+    _ listeners: [ListenerEntry], _ backends: [BackendEntry], _ servers: [ServerEntry],
+    _ sockets: [SocketEntry], _ series: SeriesPlan, remainder: RouteTable?
   ) {
     var owners: [UInt32] = []
     owners.reserveCapacity(servers.count)
@@ -31,18 +59,51 @@ package final class RouteTable: Sendable {
     self.listeners = listeners
     self.backends = backends
     self.servers = servers
+    self.sockets = sockets
     self.owners = owners
-    self.series =
-      series
-      ?? SeriesPlan(
-        listeners: listeners.count, backends: backends.count, servers: servers.count)
-    precondition(self.series.listeners.count == listeners.count)
-    precondition(self.series.backends.count == backends.count)
-    precondition(self.series.servers.count == servers.count)
+    self.series = series
+    self.remainder = remainder
+    precondition(series.listeners.count == listeners.count)
+    precondition(series.backends.count == backends.count)
+    precondition(series.servers.count == servers.count)
   }
 
   /// The backend that a server belongs to.
   package func backend(ofServer server: Int) -> Int { Int(owners[server]) }
+
+  /// The listening socket with this tag; nil when it is none of this table's.
+  package func socket(tag: UInt32) -> SocketEntry? {
+    var (low, high) = (0, sockets.count)
+    while low < high {
+      let middle = (low + high) / 2
+      if sockets[middle].tag < tag { low = middle + 1 } else { high = middle }
+    }
+    return low < sockets.count && sockets[low].tag == tag ? sockets[low] : nil
+  }
+
+  /// The listener of a connection that came in under this table.
+  package func listener(ofSocket tag: UInt32) -> Int {
+    guard let socket = socket(tag: tag) else {
+      preconditionFailure("a connection's socket is in the table that took it")
+    }
+    return socket.listener
+  }
+}
+
+/// A listening socket. Its tag is its own as long as the process lives, whatever tables come and
+/// go, and is never another socket's.
+package struct SocketEntry: Sendable {
+  package let tag: UInt32
+  /// Index into `RouteTable.listeners`.
+  package let listener: Int
+  /// Of a Unix socket, whose connections know no address of their own.
+  package let path: SocketAddress?
+
+  package init(tag: UInt32, listener: Int, path: SocketAddress? = nil) {
+    self.tag = tag
+    self.listener = listener
+    self.path = path
+  }
 }
 
 /// A listener as the data plane needs it. Times are milliseconds, 0 is off.
@@ -54,7 +115,7 @@ package struct ListenerEntry: Sendable {
   package let halfClosedMs: UInt32
   package let maxAgeMs: UInt32
   /// Who sends a PROXY header.
-  package let trust: TrustTable
+  package private(set) var trust: TrustTable
   /// From accept until a required header is whole; never off.
   package let headerMs: UInt32
   /// The longest version 2 header taken, in bytes.
@@ -84,6 +145,12 @@ package struct ListenerEntry: Sendable {
     self.headerMs = headerMs
     self.headerLimit = headerLimit
     self.acceptsUnknown = acceptsUnknown
+  }
+
+  fileprivate var withoutTrust: ListenerEntry {
+    var entry = self
+    entry.trust = TrustTable()
+    return entry
   }
 }
 

@@ -50,6 +50,32 @@ import Testing
     waiting.close()
   }
 
+  /// Closing a listening socket resets whoever waits in its queue; so they are accepted first.
+  @Test(arguments: Source.available)
+  func whoWaitsWhenAListenerIsGivenUpIsServed(_ source: Source) throws {
+    // A reply takes a buffer.
+    let worker = try ScriptedWorker(source, WorkerOptions(buffers: 200)) { hands, seen in
+      hands.reject(seen.id, [65])
+    }
+    var listener: OpenListener? = try OpenListener()
+    let (endpoint, descriptor) = (listener!.endpoint, listener!.descriptor)
+    // More than are accepted at one look, and all of them before the worker looks once.
+    let clients = try (0..<150).map { _ in try StreamSocket.connect(to: endpoint) }
+    _ = try worker.perform { hands -> Bool in
+      let listens = sluice_worker_listen(hands.worker, descriptor, 5, true)
+      sluice_worker_unlisten(hands.worker, 5)
+      return listens
+    }
+    try until("the listener to be let go of") {
+      try !worker.perform { sluice_worker_listening($0.worker, 5) }
+    }
+    listener = nil
+    for client in clients {
+      let read = try client.readToEnd()
+      #expect(read.bytes == [65] && read.ending == .fin)
+    }
+  }
+
   /// Unix and inherited sockets: one descriptor, accepted from by all.
   @Test(arguments: Source.available)
   func twoWorkersShareADescriptor(_ source: Source) throws {
@@ -64,7 +90,15 @@ import Testing
     for _ in 0..<40 { clients.append(try StreamSocket.connect(to: listener.endpoint)) }
     try until("all to be asked about") { first.seen.count + second.seen.count == 40 }
     #expect(shared.connections == 40)
-    // When one goes, the other serves alone; what the first had is closed.
+    // When one goes, the other serves alone; what the first had is closed. It gives the listener up
+    // before, as a ring that is closed goes on accepting until the kernel gets to it.
+    _ = try first.perform { hands -> Bool in
+      sluice_worker_unlisten(hands.worker, 7)
+      return true
+    }
+    try until("the first to have let go") {
+      try !first.perform { sluice_worker_listening($0.worker, 7) }
+    }
     first.stop()
     try until("only the second's") { shared.connections == UInt32(second.seen.count) }
     let served = second.seen.count

@@ -16,7 +16,7 @@ import Wire
   @Test func commandsComeOutInOrderAndABatchAtATime() throws {
     let shared = try SharedCounts(descriptors: 100, connections: 100)
     var worker = try worker(shared)
-    let mailbox = Mailbox()
+    let mailbox = Mailbox(try Acknowledgements())
     #expect(!mailbox.post(.drain))
     mailbox.open(worker.waker)
     for number in 0..<40 {
@@ -44,11 +44,10 @@ import Wire
   @Test func aFullMailboxRefusesAllButTheStop() throws {
     let shared = try SharedCounts(descriptors: 100, connections: 100)
     let worker = try worker(shared)
-    let mailbox = Mailbox()
+    let mailbox = Mailbox(try Acknowledgements())
     mailbox.open(worker.waker)
     for _ in 0..<Mailbox.limit { #expect(mailbox.post(.drain)) }
     #expect(!mailbox.post(.drain))
-    #expect(!mailbox.post(.install(RouteTable(listeners: [], backends: [], servers: []))))
     #expect(mailbox.post(.stop))
     #expect(mailbox.take(atMost: 1).count == 1)
     // One is out, but the stop has taken its place.
@@ -65,11 +64,166 @@ import Wire
     withExtendedLifetime(shared) {}
   }
 
+  private func table(_ listeners: Int) -> RouteTable {
+    RouteTable(
+      listeners: (0..<listeners).map { _ in
+        ListenerEntry(
+          name: "l", backend: 0, connectMs: 1, idleMs: 0, halfClosedMs: 0, maxAgeMs: 0)
+      },
+      backends: [
+        BackendEntry(
+          name: "b", servers: 0..<1, retries: 0, header: .none, splice: .inline, source: nil,
+          congestion: "")
+      ],
+      servers: [ServerEntry(name: "s", address: .ipv4(1, port: 1))])
+  }
+
+  /// A new table finds room when nothing else does, and one that was not taken yet is replaced:
+  /// only what is wanted in the end is opened and retired.
+  @Test func thereIsAlwaysRoomForAnInstallation() throws {
+    let shared = try SharedCounts(descriptors: 100, connections: 100)
+    let worker = try worker(shared)
+    let acknowledgements = try Acknowledgements()
+    let mailbox = Mailbox(acknowledgements)
+    let register = SocketRegister()
+    func opened(_ tag: UInt32) throws -> ListeningSocket {
+      let opened = try openListeners(
+        [ListenAddress(tag: tag, address: .ipv4(0x7f00_0001, port: 0), backlog: 1)], workers: 1,
+        register)
+      return opened.sockets[0][0]
+    }
+    let first = Installation(number: 1, table: table(1), opened: [], retired: [4])
+    #expect(!mailbox.post(first))
+    mailbox.open(worker.waker)
+    for _ in 0..<Mailbox.limit { #expect(mailbox.post(.drain)) }
+    #expect(!mailbox.post(.drain))
+    #expect(mailbox.post(first))
+    #expect(
+      mailbox.post(
+        Installation(
+          number: 2, table: table(2), opened: [try opened(7), try opened(8)], retired: [5])))
+    #expect(
+      mailbox.post(
+        Installation(number: 3, table: table(3), opened: [try opened(9)], retired: [7])))
+    #expect(mailbox.isWaiting)
+    let taken = try #require(mailbox.takeInstallation())
+    #expect(taken.number == 3)
+    #expect(taken.table.listeners.count == 3)
+    #expect(taken.retired == [4, 5, 7])
+    #expect(taken.opened.map(\.tag) == [8, 9])
+    #expect(mailbox.takeInstallation() == nil)
+    // The one that was replaced before anybody took it is closed.
+    #expect(register.count == 2)
+    #expect(mailbox.acknowledged == 0)
+    mailbox.acknowledge(3, tables: 17)
+    #expect(mailbox.acknowledged == 3)
+    #expect(mailbox.tablesLive == 17)
+    mailbox.close()
+    withExtendedLifetime(shared) {}
+  }
+
   @Test func aReplyWaitsNoLongerThanItsTime() throws {
     let reply = try Reply<Int>()
     #expect(reply.wait(atMostMs: 20) == nil)
     reply.send(5)
     #expect(reply.wait(atMostMs: 10_000) == 5)
+  }
+}
+
+@Suite struct GenerationsTests {
+  private func table(_ name: String, trusting: Bool = true) -> RouteTable {
+    RouteTable(
+      listeners: [
+        ListenerEntry(
+          name: name, backend: 0, connectMs: 1, idleMs: 0, halfClosedMs: 0, maxAgeMs: 0,
+          trust: trusting ? TrustTable([(.ipv4(0, prefix: 0), .require)]) : TrustTable())
+      ],
+      backends: [
+        BackendEntry(
+          name: "b", servers: 0..<1, retries: 0, header: .none, splice: .inline, source: nil,
+          congestion: "")
+      ],
+      servers: [ServerEntry(name: "s", address: .ipv4(1, port: 1))])
+  }
+
+  private func expectInstalls(
+    _ generations: inout Generations, _ table: RouteTable, _ wanted: Bool = true
+  ) {
+    let installed = generations.install(table)
+    if installed != wanted { Issue.record("install said \(installed)") }
+  }
+
+  @Test func aTableLivesAsLongAsItsConnections() {
+    var generations = Generations(table("0"))
+    let first = generations.enter()
+    expectInstalls(&generations, table("1"))
+    let second = generations.enter()
+    #expect(first != second)
+    #expect(generations.table(first)?.listeners[0].name == "0")
+    #expect(generations.table(second)?.listeners[0].name == "1")
+    #expect(generations.identity(first, 0) == generations.identity(second, 0))
+    generations.leave(first)
+    #expect(generations.table(first) == nil)
+    #expect(generations.live == 1)
+    generations.leave(second)
+    // The newest stays, used or not.
+    #expect(generations.table(second)?.listeners[0].name == "1")
+    expectInstalls(&generations, table("2"))
+    #expect(generations.live == 1)
+    let third = generations.enter()
+    #expect(generations.table(third)?.listeners[0].name == "2")
+  }
+
+  /// Most of a table's size is its trust, and only new connections are looked up in it.
+  @Test func anOlderTableKeepsNoTrust() {
+    var generations = Generations(table("0"))
+    let first = generations.enter()
+    let socket = generations.hold()
+    expectInstalls(&generations, table("1"))
+    // What still waits in a socket of it comes in under it.
+    #expect(generations.table(first)?.listeners[0].trust.entries.count == 1)
+    let waiting = generations.enter(socket)
+    #expect(waiting == first)
+    generations.letGo(socket)
+    #expect(generations.table(first)?.listeners[0].trust.entries.isEmpty == true)
+    generations.leave(first)
+    #expect(generations.table(first)?.listeners[0].name == "0")
+    generations.leave(first)
+    #expect(generations.table(first) == nil)
+    #expect(table("x", trusting: false).remainder == nil)
+  }
+
+  /// However many tables come and go, those of live connections are never mistaken for others.
+  @Test func numbersAreNeverUsedTwice() {
+    var generations = Generations(table("long"))
+    let long = generations.enter()
+    let tables = [table("a"), table("b")]
+    for round in 0..<140_000 {
+      expectInstalls(&generations, tables[round % 2])
+      let number = generations.enter()
+      if number == long { Issue.record("round \(round) got the number of a live table") }
+      generations.leave(number)
+    }
+    #expect(generations.table(long)?.listeners[0].name == "long")
+    #expect(generations.live == 2)
+  }
+
+  @Test func whenAllNumbersAreTakenNothingIsInstalled() {
+    let table = table("t", trusting: false)
+    var generations = Generations(table)
+    for _ in 1..<Generations.limit {
+      _ = generations.enter()
+      expectInstalls(&generations, table)
+    }
+    let last = generations.enter()
+    #expect(generations.live == Generations.limit)
+    expectInstalls(&generations, table, false)
+    let again = generations.enter()
+    #expect(again == last)
+    generations.leave(0)
+    expectInstalls(&generations, table)
+    let reused = generations.enter()
+    #expect(reused == 0)
   }
 }
 

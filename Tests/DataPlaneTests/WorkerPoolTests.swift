@@ -36,7 +36,7 @@ import Wire
       events: source == .ring ? .ring : .epoll, workers: 2, maxConnections: 10_000,
       descriptors: 40_000)
     let address = ListenAddress(
-      listener: 0, address: .ipv4(0x7f00_0001, port: port), backlog: 512)
+      tag: 0, address: .ipv4(0x7f00_0001, port: port), backlog: 512)
     guard let sink else {
       return try WorkerPool(settings, table: table, listening: [address], sink: nil)
     }
@@ -56,9 +56,7 @@ import Wire
     let early = try StreamSocket.connect(to: .loopback(port))
     let earlyUpstream = try old.accept()
 
-    #expect(pool.install(table("new", [new.endpoint, new.endpoint])))
-    // Both workers have carried it out once they have answered what was posted behind it.
-    #expect(pool.stats().allSatisfy { $0 != nil })
+    #expect(pool.install(table("new", [new.endpoint, new.endpoint])).isEmpty)
     var late: [StreamSocket] = []
     for _ in 0..<8 { late.append(try StreamSocket.connect(to: .loopback(port))) }
     var lateUpstreams: [StreamSocket] = []
@@ -106,7 +104,7 @@ import Wire
       pool.inFlight(server: holeAddress) + pool.inFlight(server: secondAddress) == 8
     }
     #expect(pool.inFlight(server: holeAddress) >= 2)
-    #expect(pool.install(table("new", [other.endpoint])))
+    #expect(pool.install(table("new", [other.endpoint])).isEmpty)
     // The connect deadline of 3 s sends them to the second server.
     try until("all at the second server") {
       pool.inFlight(server: secondAddress) == 8
@@ -117,6 +115,58 @@ import Wire
     #expect(records.all.allSatisfy { $0.backend == "backend-old" && $0.server == "old-1" })
     #expect(records.all.contains { $0.tries == 2 })
     #expect(try other.accept(withinMs: 10) == nil)
+  }
+
+  /// Listeners come and go between tables; an address that stays keeps its socket, and nobody who
+  /// connected before is lost.
+  @Test(arguments: Source.available)
+  func socketsComeAndGo(_ source: Source) throws {
+    let backend = try ListeningSocket()
+    let records = Records()
+    let first = ReservedPort.take()
+    let second = ReservedPort.take()
+    let pool = try pool(source, table("a", [backend.endpoint]), port: first, sink: records)
+    defer { pool.stopAndJoin() }
+    let opened = try pool.open([
+      ListenAddress(tag: 9, address: .ipv4(0x7f00_0001, port: second), backlog: 64)
+    ])
+    #expect(pool.openAddresses.count == 2)
+    let both = RouteTable(
+      listeners: table("a", [backend.endpoint]).listeners
+        + table("b", [backend.endpoint]).listeners,
+      backends: table("b", [backend.endpoint]).backends,
+      servers: table("b", [backend.endpoint]).servers,
+      sockets: [SocketEntry(tag: 9, listener: 1), SocketEntry(tag: 0, listener: 0)])
+    #expect(pool.install(both, opening: opened).isEmpty)
+    let early = try (0..<10).map { _ in try StreamSocket.connect(to: .loopback(first)) }
+    let late = try (0..<10).map { _ in try StreamSocket.connect(to: .loopback(second)) }
+    // The first address goes, at once and without asking who is on the way.
+    let only = RouteTable(
+      listeners: table("c", [backend.endpoint]).listeners,
+      backends: table("c", [backend.endpoint]).backends,
+      servers: table("c", [backend.endpoint]).servers,
+      sockets: [SocketEntry(tag: 9, listener: 0)])
+    #expect(pool.install(only, retiring: [0]).isEmpty)
+    var upstreams: [StreamSocket] = []
+    for _ in 0..<20 { upstreams.append(try backend.accept()) }
+    try until("the first address to be closed") {
+      // `opened` still holds the others, which are open anyway.
+      pool.openAddresses == [.ipv4(0x7f00_0001, port: second)]
+    }
+    #expect(throws: StreamSocket.ConnectFailure.self) {
+      try StreamSocket.connect(to: .loopback(first))
+    }
+    let last = try StreamSocket.connect(to: .loopback(second))
+    upstreams.append(try backend.accept())
+    for socket in early + late + [last] { socket.close() }
+    for socket in upstreams { socket.close() }
+    try until("all records") { records.all.count == 21 }
+    #expect(records.all.count { $0.listener == "listener-a" } == 10)
+    let rest = records.all.filter { $0.listener != "listener-a" }
+    #expect(rest.allSatisfy { $0.listener == "listener-b" || $0.listener == "listener-c" })
+    let newest = try #require(rest.first { $0.client == SocketAddress("\(last.local)") })
+    #expect(newest.backend == "backend-c")
+    #expect(pool.tablesLive >= 1)
   }
 
   @Test(arguments: Source.available)

@@ -79,6 +79,11 @@ enum SLUICE_CLOSED_ENUM sluice_splice : uint8_t {
 
 // ---- events ------------------------------------------------------------------------------------
 
+enum {
+  SLUICE_EVENTS_PER_TURN = 256,  // a batch that fits the cache; the rest waits for the next turn
+  SLUICE_LISTENERS_MAX = 4096,   // sockets one worker accepts from
+};
+
 enum SLUICE_CLOSED_ENUM sluice_event_kind : uint8_t {
   sluice_event_kind_ask = 0,     // what shall happen to this connection?
   sluice_event_kind_redial = 1,  // the dial failed with `error`; answer with a route or reject
@@ -349,13 +354,20 @@ bool sluice_listener_adopt(int32_t descriptor, enum sluice_family family,
                            const struct sluice_listen_options *options,
                            struct sluice_error *error);
 
+// Gives a socket that listens already another backlog and, unless it is empty, another congestion
+// control, for connections that come from now on. A control that is not known changes nothing.
+void sluice_listener_tune(int32_t descriptor, enum sluice_family family,
+                          const struct sluice_listen_options *options);
+
 // The worker accepts from a descriptor, which stays the caller's. `exclusive` is false when other
 // workers accept from the same one (Unix, inherited). The tag comes back in every event. False
 // when the worker has no room for another listener.
 bool sluice_worker_listen(struct sluice_worker *worker, int32_t descriptor, uint32_t tag,
                           bool exclusive);
-// Stops accepting. The caller may close the descriptor once `sluice_worker_listening` says false;
-// connections accepted until then are asked about as usual.
+// Stops accepting, once those that wait in the socket's queue were accepted, since closing would
+// reset them; only who finds no room within a second is left there. The caller may close the
+// descriptor when `sluice_worker_listening` says false; all that was accepted is asked about as
+// usual, at the latest in the next turn that has fewer than SLUICE_EVENTS_PER_TURN events.
 void sluice_worker_unlisten(struct sluice_worker *worker, uint32_t tag);
 bool sluice_worker_listening(const struct sluice_worker *worker, uint32_t tag);
 
