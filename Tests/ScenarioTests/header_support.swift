@@ -187,11 +187,10 @@ struct TrustSetup: Sendable {
 /// A running daemon whose log is read with all it says about headers.
 final class TrustProcess: Sendable {
   let sluice: SluiceProcess
-  private let log: String
 
   init(_ setup: TrustSetup) throws {
     let directory = try TemporaryDirectory()
-    log = directory.file("connections")
+    let log = directory.file("connections")
     sluice = try SluiceProcess(yaml: setup.yaml(log: log), in: directory, at: setup.bind)
   }
 
@@ -202,7 +201,22 @@ final class TrustProcess: Sendable {
   /// Waits until so many connections have ended, and no more than that.
   func records(_ count: Int, until deadline: Deadline = .generous) throws -> [HeaderRecord] {
     _ = try sluice.records(count, until: deadline)
-    return try contents(of: log).split(separator: "\n").map { try HeaderRecord(line: String($0)) }
+    return try sluice.lines.records.map { try HeaderRecord(line: $0) }
+  }
+
+  /// Waits until so many connections have ended, of which the log left some out; those that it
+  /// did not, and how many it did.
+  func records(
+    of count: Int, until deadline: Deadline = .generous
+  ) throws -> (records: [HeaderRecord], leftOut: Int) {
+    var found = 0
+    try wait(for: "\(count) connections accounted for in the log, \(found) are", until: deadline) {
+      found = try sluice.endedCount
+      return found >= count
+    }
+    let lines = try sluice.lines
+    #expect(lines.records.count + lines.leftOut == count)
+    return (try lines.records.map { try HeaderRecord(line: $0) }, lines.leftOut)
   }
 
   /// The record of the connection that ended last, the `count`th.

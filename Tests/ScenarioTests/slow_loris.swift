@@ -52,7 +52,7 @@ func slowLoris(engine: Engine) throws {
 
     // Others are served at once, until all the slow ones are gone.
     var slowest = 0.0
-    while try proxy.sluice.records.count < count + served {
+    while try proxy.sluice.endedCount < count + served {
       let (done, ms) = try timed { try serve(proxy, server, trusted) }
       served += done
       slowest = max(slowest, ms)
@@ -62,7 +62,7 @@ func slowLoris(engine: Engine) throws {
     #expect(slowest < 1000, "one client in the crowd waited \(slowest) ms")
     #expect(served > 20 + 10)
 
-    try expectTimeouts(try proxy.records(count + served), count, deadlineMs, slow)
+    try expectTimeouts(try proxy.records(of: count + served), count, deadlineMs, slow)
     try dribbler.value()
     for client in ends { client.close() }
     // No slow one was ever heard of by the server.
@@ -92,12 +92,13 @@ private func expectLittleMemory(
   #expect(spacePerConnection <= 65_536)
 }
 
-/// All slow ones, and nobody else, ended at the deadline.
+/// All slow ones, and nobody else, ended at the deadline. Of so many the log tells of a few.
 private func expectTimeouts(
-  _ records: [HeaderRecord], _ count: Int, _ deadlineMs: Int, _ slow: [UInt8]
+  _ ended: (records: [HeaderRecord], leftOut: Int), _ count: Int, _ deadlineMs: Int,
+  _ slow: [UInt8]
 ) throws {
-  let turnedAway = records.filter { $0.reason != nil }
-  #expect(turnedAway.count == count)
+  let turnedAway = ended.records.filter { $0.reason != nil }
+  #expect(turnedAway.count + ended.leftOut == count && turnedAway.count >= 10)
   for record in turnedAway {
     #expect(record.reason == "proxy.timeout")
     let ms = record.connection.durationMs

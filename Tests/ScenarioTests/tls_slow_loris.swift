@@ -39,9 +39,9 @@ func slowHellos(engine: Engine) throws {
     print("tls_slow_loris, \(engine): \(each) bytes of memory for each of \(count) slow hellos")
     if !SluiceBinary.isSanitized { #expect(each >= 8000 && each <= 8192 + 1024) }
 
-    let records = try proxy.records(count + 15)
+    let (records, leftOut) = try proxy.records(of: count + 15)
     let late = records.filter { $0.reason == "tls.timeout" }
-    #expect(late.count == count)
+    #expect(late.count + leftOut == count && late.count >= 10)
     for record in late {
       #expect(record.connection.durationMs > Double(deadlineMs) - 100)
       #expect(record.firstBytes == hexadecimal(slow.prefix(16)))

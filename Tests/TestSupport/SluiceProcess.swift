@@ -129,11 +129,29 @@ package final class SluiceProcess: Sendable {
   // MARK: Connection log
 
   package var records: [ConnectionRecord] {
+    get throws { try lines.records.map { try ConnectionRecord(line: $0) } }
+  }
+
+  /// The lines of the log: about connections, and how many of those it says it left out because
+  /// there were too many of one reason.
+  package var lines: (records: [String], leftOut: Int) {
     get throws {
       // The last line may be half written.
       let lines = contents(of: directory.file("connections")).split(
-        separator: "\n", omittingEmptySubsequences: false)
-      return try lines.dropLast().map { try ConnectionRecord(line: String($0)) }
+        separator: "\n", omittingEmptySubsequences: false
+      ).dropLast().map(String.init)
+      let events = try lines.map { try JSONValue($0) }.filter { $0["event"] != nil }
+      let leftOut = events.filter { $0["event"]?.string == "log.suppressed" }
+        .reduce(0) { $0 + Int($1["lines"]?.number ?? 0) }
+      return (lines.filter { !$0.contains(",\"event\":\"") }, leftOut)
+    }
+  }
+
+  /// Connections that the log accounts for, by a line of their own or among those left out.
+  package var endedCount: Int {
+    get throws {
+      let lines = try lines
+      return lines.records.count + lines.leftOut
     }
   }
 

@@ -60,7 +60,8 @@ extension MetricFamily {
     "PROXY headers taken, by kind; none where one was allowed and did not come.")
   static let listenerProbes = MetricFamily(
     "sluice_listener_probes_total", .counter, ["listener", "kind"],
-    "Health probes of proxies in front: silent ones sent nothing, local ones a LOCAL header.")
+    "Health probes: silent ones sent nothing where a header or a ClientHello had to come, "
+      + "local ones a LOCAL header.")
   static let listenerDuration = MetricFamily(
     "sluice_listener_duration_seconds", .histogram, ["listener"],
     "How long connections lived; counted when they end.")
