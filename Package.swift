@@ -84,6 +84,8 @@ let package = Package(
         .product(name: "NIOPosix", package: "swift-nio"),
         .product(name: "NIOHTTP1", package: "swift-nio"),
       ],
+      // In the program as text, by tools/embed-page: resources would need Foundation.
+      exclude: ["Page/assets"],
       swiftSettings: swiftSettings),
     // Floor 4
     .executableTarget(
@@ -119,7 +121,7 @@ let package = Package(
       dependencies: [
         "AdminAPI", "Control", "Config", "DataPlane", "Routing", "System", "Wire", "TestSupport",
       ],
-      swiftSettings: testSettings, linkerSettings: linkSanitizer),
+      exclude: ["browser"], swiftSettings: testSettings, linkerSettings: linkSanitizer),
     .testTarget(
       name: "ScenarioTests", dependencies: ["sluice", "TestSupport", "System", "Wire"],
       swiftSettings: testSettings, linkerSettings: linkSanitizer),

@@ -1,3 +1,4 @@
+package import AdminAPI
 package import DataPlane
 package import Routing
 internal import Wire
@@ -11,10 +12,12 @@ package struct Counts: Sendable {
   package private(set) var servers: [Server] = []
   /// By worker; nil for one that did not answer in time, whose counts are missing then.
   package let workers: [WorkerStats?]
+  private let clients: [(byConnections: HeavyClients, byBytes: HeavyClients)]
 
   package init(_ workers: [WorkerCounts?], _ book: SeriesBook) {
     self.workers = workers.map { $0?.stats }
     let answers = workers.compactMap { $0 }
+    clients = answers.map { ($0.clientsByConnections, $0.clientsByBytes) }
     listeners = Counts.merge(book.listeners, answers, \.listeners).map { Listener(row: $0) }
       .filter { $0.row.isConfigured || $0.live > 0 }
     backends = Counts.merge(book.backends, answers, \.backends).map { Backend(row: $0) }
@@ -37,6 +40,32 @@ package struct Counts: Sendable {
   package func server(_ name: String, of backend: String) -> Server? {
     let name = SeriesBook.ServerName(backend: backend, server: name)
     return servers.first { $0.row.name == name }
+  }
+
+  /// The busiest clients of the last minute or so, by whichever share is larger: of connections or
+  /// of bytes.
+  package func topClients(_ most: Int) -> [ClientUse] {
+    var uses: [SocketAddress: ClientUse] = [:]
+    for (byConnections, byBytes) in clients {
+      for client in byConnections.clients {
+        let connections = Double(client.weight) / Double(WorkerCounts.connectionWeight)
+        uses[client.address, default: ClientUse(client.address)].connections += connections
+      }
+      for client in byBytes.clients {
+        uses[client.address, default: ClientUse(client.address)].bytes &+= client.weight
+      }
+    }
+    let connections = max(1, uses.values.reduce(0) { $0 + $1.connections })
+    let bytes = max(1, uses.values.reduce(0) { $0 + Double($1.bytes) })
+    func share(_ use: ClientUse) -> Double {
+      max(use.connections / connections, Double(use.bytes) / bytes)
+    }
+    let busiest = uses.values.sorted { (share($1), $0.address) < (share($0), $1.address) }
+    return busiest.prefix(most).map { use in
+      var use = use
+      use.connections = (use.connections * 10).rounded() / 10
+      return use
+    }
   }
 
   /// The sum of all workers' rows of one series.
@@ -159,6 +188,17 @@ extension Counts {
     package func dialFailures(_ error: DialError) -> UInt64 {
       row[ServerColumns.dialFailures + error.rawValue]
     }
+  }
+}
+
+extension ClientUse {
+  fileprivate init(_ address: SocketAddress) {
+    let text =
+      switch address {
+      case .ipv4, .unix: address.hostDescription
+      case .ipv6: address.hostDescription + "/64"
+      }
+    self.init(address: text, connections: 0, bytes: 0)
   }
 }
 

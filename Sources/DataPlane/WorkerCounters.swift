@@ -1,5 +1,6 @@
 internal import CSluice
 internal import Routing
+internal import Wire
 
 /// What one worker has counted since its start, by series number. Read as a copy through
 /// `WorkerPool.counts()`; merged by name in Control.
@@ -12,6 +13,11 @@ package struct WorkerCounts: Sendable {
   package internal(set) var listeners = CounterRows(width: ListenerColumns.count)
   package internal(set) var backends = CounterRows(width: BackendColumns.count)
   package internal(set) var servers = CounterRows(width: ServerColumns.count)
+  /// The clients with the most connections lately, in 1024ths of one, so that halves count.
+  package internal(set) var clientsByConnections = HeavyClients(shown: 0, seed: 0)
+  package internal(set) var clientsByBytes = HeavyClients(shown: 0, seed: 0)
+
+  package static let connectionWeight: UInt64 = 1024
 }
 
 /// What is counted for each listener.
@@ -101,6 +107,17 @@ extension WorkerCounts {
     backends.prepare(for: plan.backends, fresh: plan.fresh.backends)
     servers.prepare(for: plan.servers, fresh: plan.fresh.servers)
     serial = plan.serial
+  }
+
+  /// Keeps track of the busiest clients from now on.
+  mutating func track(clients: Int, seed: UInt64) {
+    clientsByConnections = HeavyClients(shown: clients, seed: seed)
+    clientsByBytes = HeavyClients(shown: clients, seed: seed)
+  }
+
+  mutating func closed(_ summary: sluice_summary, of client: SocketAddress, wallMs: UInt64) {
+    clientsByConnections.add(client, WorkerCounts.connectionWeight, wallMs: wallMs)
+    clientsByBytes.add(client, summary.bytes_up + summary.bytes_down, wallMs: wallMs)
   }
 
   mutating func accepted(listener: Int) { listeners.add(listener, ListenerColumns.accepted) }

@@ -1,5 +1,6 @@
 internal import CSluice
 internal import Routing
+internal import System
 
 /// Bytes of connections that still live. C reports them when a connection is over, which may be
 /// in a day, so whoever asks for the counts has the live ones looked at: what came since the last
@@ -66,6 +67,8 @@ extension WorkerLoop {
     guard sessions.count < WorkerLoop.looksPerTurn else { return }
     counts.stats = WorkerStats(worker.stats)
     counts.oldestSerial = generations.oldestSerial
+    counts.clientsByConnections.halve(wallMs: Clock.wallMs)
+    counts.clientsByBytes.halve(wallMs: Clock.wallMs)
     for reply in liveBytes.end() { reply.send(counts) }
   }
 

@@ -97,7 +97,7 @@ extension WorkerLoop {
 
   /// Two system calls per connection, which a relay without log, header and trust does not need.
   func needsAddresses(_ listener: ListenerEntry, _ table: RouteTable) -> Bool {
-    needs.contains(.records) || !listener.trust.entries.isEmpty
+    needs.contains(.records) || counts.clientsByBytes.isOn || !listener.trust.entries.isEmpty
       || table.backends[listener.backend].header != .none
   }
 
@@ -275,6 +275,9 @@ extension WorkerLoop {
       of: event.id.slot, upTo: .init(up: summary.bytes_up, down: summary.bytes_down))
     if let listener {
       counts.closed(summary, bytes, listener: listener, server: memory.server, in: table)
+    }
+    if counts.clientsByBytes.isOn, let client = memory.client {
+      counts.closed(summary, of: client, wallMs: wallMs)
     }
     if let sink, needs.contains(.records) {
       var record = ConnectionRecord(

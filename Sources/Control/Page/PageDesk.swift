@@ -1,0 +1,150 @@
+internal import AdminAPI
+internal import FoundationEssentials
+internal import NIOPosix
+internal import System
+
+/// An answer of the page's server.
+struct PageAnswer: Sendable {
+  var status = 200
+  var type = "text/plain; charset=utf-8"
+  var body: [UInt8] = []
+
+  static func refusal(_ status: Int, _ text: String) -> PageAnswer {
+    PageAnswer(status: status, body: Array((text + "\n").utf8))
+  }
+}
+
+/// What is answered to whom. Readings block, so they are made on a thread of the desk's own, one
+/// at a time and never more often than twice a second, however many ask.
+final class PageDesk: Sendable {
+  private let operations: any Operations
+  private let topClients: (@Sendable () -> [ClientUse])?
+  private let hasPage: Bool
+  private let thread = NIOThreadPool(numberOfThreads: 1)
+  private let state = Guarded(State())
+
+  private struct State {
+    var history = PageHistory()
+    var waiting = 0
+    var metrics: Kept?
+    var data: Kept?
+  }
+
+  private struct Kept {
+    let body: [UInt8]
+    let ns: UInt64
+  }
+
+  /// Callers that may wait for the thread; more are told to come again.
+  private static let waitingMax = 64
+  /// An answer this old is given again.
+  private static let freshNs: UInt64 = 500_000_000
+
+  init(
+    _ operations: any Operations, hasPage: Bool, topClients: (@Sendable () -> [ClientUse])?
+  ) {
+    self.operations = operations
+    self.hasPage = hasPage
+    self.topClients = topClients
+    thread.start()
+  }
+
+  func stop() { thread.shutdownGracefully { _ in } }
+
+  /// What needs no reading is answered at once, the rest through `reply`, on the desk's thread.
+  func answer(
+    _ path: String, _ reply: @escaping @Sendable (PageAnswer) -> Void
+  ) -> PageAnswer? {
+    switch path {
+    case "/metrics": return queue(reply) { desk in desk.metrics() }
+    case "/page/data.json" where hasPage: return queue(reply) { desk in desk.data() }
+    case "/" where hasPage: return asset("text/html; charset=utf-8", PageHTML.text)
+    case "/page/page.css" where hasPage: return asset("text/css; charset=utf-8", PageStyle.text)
+    case "/page/page.js" where hasPage:
+      return asset("text/javascript; charset=utf-8", PageScript.text)
+    case "/page/icon.svg" where hasPage: return asset("image/svg+xml", PageIcon.text)
+    default: return .refusal(404, "there is no such page")
+    }
+  }
+
+  private func asset(_ type: String, _ text: String) -> PageAnswer {
+    PageAnswer(type: type, body: Array(text.utf8))
+  }
+
+  private func queue(
+    _ reply: @escaping @Sendable (PageAnswer) -> Void,
+    _ make: @escaping @Sendable (PageDesk) -> PageAnswer
+  ) -> PageAnswer? {
+    let hasRoom = state.withLock { state in
+      guard state.waiting < PageDesk.waitingMax else { return false }
+      state.waiting += 1
+      return true
+    }
+    guard hasRoom else { return .refusal(503, "too many wait; try again") }
+    thread.submit { [self] _ in
+      let answer = make(self)
+      state.withLock { $0.waiting -= 1 }
+      reply(answer)
+    }
+    return nil
+  }
+
+  /// A step of the history; does nothing while the one before has not ended.
+  func step() {
+    guard hasPage else { return }
+    let isIdle = state.withLock { state in
+      guard state.waiting < PageDesk.waitingMax else { return false }
+      state.waiting += 1
+      return true
+    }
+    guard isIdle else { return }
+    thread.submit { [self] active in
+      if case .active = active { noteStep() }
+      state.withLock { $0.waiting -= 1 }
+    }
+  }
+
+  // ---- on the desk's thread ----------------------------------------------------------------
+
+  func noteStep() {
+    let listeners = operations.listeners()
+    let now = Clock.monotonicNs
+    state.withLock { $0.history.note(listeners, nowNs: now) }
+  }
+
+  private func metrics() -> PageAnswer {
+    let type = "text/plain; version=0.0.4; charset=utf-8"
+    let now = Clock.monotonicNs
+    if let kept = state.withLock({ $0.metrics }), now - kept.ns < PageDesk.freshNs {
+      return PageAnswer(type: type, body: kept.body)
+    }
+    let body = operations.metrics()
+    let made = Clock.monotonicNs
+    state.withLock { $0.metrics = Kept(body: body, ns: made) }
+    return PageAnswer(type: type, body: body)
+  }
+
+  private func data() -> PageAnswer {
+    let type = "application/json"
+    let now = Clock.monotonicNs
+    if let kept = state.withLock({ $0.data }), now - kept.ns < PageDesk.freshNs {
+      return PageAnswer(type: type, body: kept.body)
+    }
+    let status = operations.status()
+    let listeners = operations.listeners()
+    let backends = operations.backends()
+    let clients = topClients?()
+    let (curves, rejected) = state.withLock { ($0.history.curves, $0.history.rejected) }
+    let data = PageData(
+      server: PageData.Server(status), history: curves, listeners: listeners,
+      backends: backends, rejections: rejected, topClients: clients, drains: status.drains,
+      runtimeChanges: status.runtimeChanges, reloads: status.reloads)
+    guard let json = try? JSONEncoder().encode(data) else {
+      return .refusal(500, "the figures cannot be written")
+    }
+    let body = [UInt8](json)
+    let made = Clock.monotonicNs
+    state.withLock { $0.data = Kept(body: body, ns: made) }
+    return PageAnswer(type: type, body: body)
+  }
+}
