@@ -48,7 +48,8 @@ struct Checks {
     return Snapshot(
       workers: draft.workers, events: draft.events, admin: adminSettings,
       metrics: metricsSettings, log: draft.log, stateDirectory: draft.stateDirectory,
-      limits: draft.limits, drainMs: draft.drainMs,
+      limits: draft.limits, timeouts: global, trustedNetworks: globalSources.map(\.network),
+      drainMs: draft.drainMs,
       listeners: listeners.compactMap { listener in
         guard let backend = index(ofBackendFor: listener) else { return nil }
         var made = Listener(

@@ -28,7 +28,7 @@ package enum LogTarget: Hashable, Sendable {
 }
 
 /// The form of the lines in a file or on standard output; the journal has its own.
-package enum LogFormat: Hashable, Sendable {
+package enum LogFormat: String, CaseIterable, Hashable, Sendable {
   /// One JSON object to a line (RFC 8259).
   case json
   /// `field=value` with blanks between.
@@ -36,7 +36,7 @@ package enum LogFormat: Hashable, Sendable {
 }
 
 /// The least important messages still written to standard error.
-package enum LogLevel: Int, Hashable, Comparable, Sendable {
+package enum LogLevel: Int, CaseIterable, Hashable, Comparable, Sendable {
   case error
   case warning
   case info

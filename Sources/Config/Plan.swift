@@ -14,7 +14,7 @@ extension Snapshot {
       "connection log   \(log.plan)",
       "log level        \(log.level)",
       "state            \(stateDirectory)",
-      "drain            \(Plan.duration(drainMs, zero: "at once"))",
+      "drain            \(Scalar.text(ofDurationMs: drainMs, zero: "at once"))",
     ]
     for listener in listeners { lines += plan(of: listener) }
     return lines.map { $0 + "\n" }.joined()
@@ -42,7 +42,7 @@ extension Snapshot {
     if let congestion = listener.congestion { lines.append("  congestion     \(congestion)") }
     lines += plan(of: listener.proxyProtocol, withinMs: timeouts.proxyHeaderMs)
     lines += [
-      "  backend        \(backend.name) (\(backend.balance.plan), \(tries))",
+      "  backend        \(backend.name) (\(backend.balance.word), \(tries))",
       "    servers      \(backend.servers.map(Plan.server).joined(separator: ", "))",
     ]
     lines += headerPlan(of: backend)
@@ -50,11 +50,11 @@ extension Snapshot {
     if let source = backend.source { lines.append("    source       \(source.hostDescription)") }
     if let congestion = backend.congestion { lines.append("    congestion   \(congestion)") }
     lines += [
-      "  preface        \(Plan.duration(timeouts.prefaceMs))",
-      "  connect        \(Plan.duration(timeouts.connectMs))",
-      "  idle           \(Plan.duration(timeouts.idleMs))",
-      "  half-closed    \(Plan.duration(timeouts.halfClosedMs))",
-      "  max-age        \(Plan.duration(timeouts.maxAgeMs))",
+      "  preface        \(Scalar.text(ofDurationMs: timeouts.prefaceMs))",
+      "  connect        \(Scalar.text(ofDurationMs: timeouts.connectMs))",
+      "  idle           \(Scalar.text(ofDurationMs: timeouts.idleMs))",
+      "  half-closed    \(Scalar.text(ofDurationMs: timeouts.halfClosedMs))",
+      "  max-age        \(Scalar.text(ofDurationMs: timeouts.maxAgeMs))",
     ]
     return lines
   }
@@ -65,7 +65,7 @@ extension Snapshot {
   private func plan(of receiving: ProxyReceiving, withinMs headerMs: UInt32) -> [String] {
     let unknown = receiving.acceptsUnknown ? "accepted" : "rejected"
     let terms =
-      "within \(Plan.duration(headerMs)), at most \(receiving.headerLimit) bytes, "
+      "within \(Scalar.text(ofDurationMs: headerMs)), at most \(receiving.headerLimit) bytes, "
       + "UNKNOWN \(unknown)"
     let takesAny = receiving.sources.contains { $0.rule != .forbid }
     let isOff = receiving.isOff ? "off" : "nobody is trusted"
@@ -100,7 +100,7 @@ extension Snapshot {
     if tlvs.alignment > 1 { lines[0] += ", in multiples of \(tlvs.alignment)" }
     if !names.isEmpty { lines.append("      tlvs       \(names.joined(separator: ", "))") }
     if !tlvs.relay.isEmpty {
-      let relayed = tlvs.relay.map { Plan.relayed($0) }.joined(separator: ", ")
+      let relayed = tlvs.relay.map { Scalar.relayedText($0) }.joined(separator: ", ")
       lines.append("      relayed    \(relayed)")
     }
     return lines
@@ -117,33 +117,6 @@ private enum Plan {
     let isPlain = server.weight == Server.defaultWeight
     return isPlain ? "\(server.address)" : "\(server.address) (weight \(server.weight))"
   }
-
-  static func relayed(_ type: UInt8) -> String {
-    let kind = ProxyTLV.Kind(rawValue: type)
-    return Scalar.relayedNames.first { $0.value == kind }?.key ?? Scalar.hexadecimal(type)
-  }
-
-  /// As the file writes it.
-  static func template(_ parts: [TemplatePart]) -> String {
-    parts.map { part in
-      if case .text(let bytes) = part {
-        return String(decoding: bytes, as: UTF8.self).replacing("$", with: "$$")
-      }
-      return Scalar.variables.first { $0.value == part }.map { "${\($0.key)}" } ?? ""
-    }.joined()
-  }
-
-  /// In the largest unit that leaves no remainder; `zero` stands for 0.
-  static func duration(_ milliseconds: UInt32, zero: String = "off") -> String {
-    guard milliseconds > 0 else { return zero }
-    let units: [(String, UInt32)] = [
-      ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000),
-    ]
-    for (unit, factor) in units where milliseconds.isMultiple(of: factor) {
-      return "\(milliseconds / factor)\(unit)"
-    }
-    return "\(milliseconds)ms"
-  }
 }
 
 extension TLVPlan {
@@ -157,7 +130,7 @@ extension TLVPlan {
     if ssl { names.append("ssl") }
     if let networkNamespace { names.append("netns \(networkNamespace)") }
     return names
-      + custom.map { "\(Scalar.hexadecimal($0.type)) \"\(Plan.template($0.value))\"" }
+      + custom.map { "\(Scalar.hexadecimal($0.type)) \"\(Scalar.text(of: $0.value))\"" }
   }
 }
 
@@ -208,25 +181,6 @@ extension LogSettings {
     case .journal: return "journal" + (some.isEmpty ? "" : " (\(fields.count) fields)")
     case .off: return "off"
     case .file(let path): return "\(path) (\(format)\(some))"
-    }
-  }
-}
-
-extension ListenerType {
-  /// As the file writes it.
-  var word: String {
-    switch self {
-    case .tcp: "tcp"
-    case .serverFirst: "server-first"
-    case .tls: "tls"
-    }
-  }
-}
-
-extension Balance {
-  fileprivate var plan: String {
-    switch self {
-    case .roundRobin: "round-robin"
     }
   }
 }

@@ -61,18 +61,9 @@ extension Reader {
         read(key, node, into: &log.connections) { text throws(Unreadable) in
           try Scalar.logTarget(text, takes: key.takes)
         }
-      case .format:
-        read(key, node, into: &log.format) { text throws(Unreadable) in
-          try Scalar.choice(text, of: ["json": .json, "text": .text], takes: key.takes)
-        }
+      case .format: read(key, node, into: &log.format, Scalar.word)
       case .fields: if let fields = logFields(key, node) { log.fields = fields }
-      case .level:
-        read(key, node, into: &log.level) { text throws(Unreadable) in
-          let levels: KeyValuePairs<String, LogLevel> = [
-            "error": .error, "warning": .warning, "info": .info, "debug": .debug,
-          ]
-          return try Scalar.choice(text, of: levels, takes: key.takes)
-        }
+      case .level: read(key, node, into: &log.level, Scalar.word)
       }
     }
   }

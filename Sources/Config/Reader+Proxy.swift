@@ -61,13 +61,7 @@ extension Reader {
     for (key, node) in fields {
       switch key {
       case .networks: networks = self.networks(key, node, mayBeEmpty: false)?.value
-      case .header:
-        header = located(key, node) { text throws(Unreadable) in
-          let rules: KeyValuePairs<String, HeaderRule> = [
-            "require": .require, "accept": .accept, "forbid": .forbid,
-          ]
-          return try Scalar.choice(text, of: rules, takes: key.takes)
-        }
+      case .header: header = located(key, node, Scalar.word)
       }
     }
     requireEach(SourceKey.allCases, in: fields, of: "a source", node)

@@ -25,11 +25,7 @@ struct Reader {
       // Done when the tree was made.
       case .include: break
       case .workers: read(key, node, into: &draft.workers, Reader.workers)
-      case .events:
-        read(key, node, into: &draft.events) { text throws(Unreadable) in
-          try Scalar.choice(
-            text, of: ["auto": .auto, "ring": .ring, "epoll": .epoll], takes: key.takes)
-        }
+      case .events: read(key, node, into: &draft.events, Scalar.word)
       case .admin: draft.admin = admin(node)
       case .metrics: draft.metrics = metrics(node)
       case .stateDirectory: read(key, node, into: &draft.stateDirectory, Scalar.absolutePath)
@@ -99,13 +95,9 @@ struct Reader {
         draft.binds = items(key, node, limit: Reader.bindsMax) { text throws(Unreadable) in
           try Endpoint.binds(text)
         }.map { BindDraft(text: $0.text, addresses: $0.value) }
-      case .type:
-        read(key, node, into: &draft.type) { text throws(Unreadable) in
-          try Scalar.choice(
-            text, of: ["tcp": .tcp, "server-first": .serverFirst, "tls": .tls], takes: key.takes)
-        }
-      case .noSNI: draft.withoutName = fallback(key, node)
-      case .notTLS: draft.notTLS = fallback(key, node)
+      case .type: read(key, node, into: &draft.type, Scalar.word)
+      case .noSNI: draft.withoutName = located(key, node, Scalar.word)
+      case .notTLS: draft.notTLS = located(key, node, Scalar.word)
       case .backend: draft.backend = located(key, node) { text throws(Unreadable) in text }
       case .trustedNetworks: draft.trusted = networks(key, node, mayBeEmpty: true)
       case .inherit: draft.inherit = located(key, node, Scalar.truth)
@@ -119,14 +111,6 @@ struct Reader {
     require(ListenerKey.bind, in: fields, of: "listener", entry)
     require(ListenerKey.backend, in: fields, of: "listener", entry)
     return draft
-  }
-
-  private mutating func fallback(
-    _ key: ListenerKey, _ node: Tree.Node
-  ) -> Located<HelloFallback>? {
-    located(key, node) { text throws(Unreadable) in
-      try Scalar.choice(text, of: ["backend": .backend, "reject": .reject], takes: key.takes)
-    }
   }
 
   private mutating func backends(_ node: Tree.Node) -> [BackendDraft] {
@@ -143,30 +127,19 @@ struct Reader {
       switch key {
       case .servers: draft.servers = servers(key, node, "\(path).servers")
       case .sendProxy:
-        draft.sendProxy = located(key, node) { text throws(Unreadable) in
-          try Scalar.choice(text, of: ["none": .none, "v1": .v1, "v2": .v2], takes: key.takes)
-        }
+        draft.sendProxy = located(key, node, Scalar.word)
         draft.isSendProxyLost = draft.sendProxy == nil
       case .proxyTLVs: draft.tlvs = tlvs(key, node, "\(path).proxy-tlvs")
       case .relayTLVs: draft.relay = relayedTypes(key, node)
       case .proxyHeader: draft.header = header(node, "\(path).proxy-header")
       case .passClientProxyHeader:
         draft.passesClientHeader = located(key, node, Scalar.truth)
-      case .balance:
-        read(key, node, into: &draft.balance) { text throws(Unreadable) in
-          try Scalar.choice(text, of: ["round-robin": .roundRobin], takes: key.takes)
-        }
+      case .balance: read(key, node, into: &draft.balance, Scalar.word)
       case .retries: draft.retries = number(key, node, 0...100)
       case .timeouts:
         readTimeouts(node, TimeoutKey.backend, "\(path).timeouts", &draft.timeouts)
       case .source: draft.source = located(key, node, Endpoint.source)
-      case .splice:
-        draft.splice = located(key, node) { text throws(Unreadable) in
-          let choices: KeyValuePairs<String, SpliceChoice> = [
-            "auto": .auto, "inline": .inline, "ring": .ring, "off": .off,
-          ]
-          return try Scalar.choice(text, of: choices, takes: key.takes)
-        }
+      case .splice: draft.splice = located(key, node, Scalar.word)
       case .congestion: draft.congestion = value(key, node, Scalar.congestion)
       }
     }

@@ -18,6 +18,11 @@ package struct Snapshot: Hashable, Sendable {
   /// An absolute path: where what must outlive the process is kept, such as bans.
   package var stateDirectory: String
   package var limits: Limits
+  /// Of listeners and backends that set none of their own; each listener has them already.
+  package var timeouts: Timeouts
+  /// Who has to send a PROXY header, for listeners that do not say themselves; each listener has
+  /// them already. Each network is here once.
+  package var trustedNetworks: [Network]
   /// How long a drain may take, in milliseconds; 0 ends live connections at once.
   package var drainMs: UInt32
   /// In the order of the file.
@@ -29,6 +34,7 @@ package struct Snapshot: Hashable, Sendable {
     workers: WorkerCount = .auto, events: EventsChoice = .auto, admin: AdminSettings? = nil,
     metrics: MetricsSettings? = nil, log: LogSettings = LogSettings(),
     stateDirectory: String = Snapshot.defaultStateDirectory, limits: Limits = Limits(),
+    timeouts: Timeouts = Timeouts(), trustedNetworks: [Network] = [],
     drainMs: UInt32 = Timeouts.drainDefaultMs, listeners: [Listener], backends: [Backend]
   ) {
     self.workers = workers
@@ -38,6 +44,8 @@ package struct Snapshot: Hashable, Sendable {
     self.log = log
     self.stateDirectory = stateDirectory
     self.limits = limits
+    self.timeouts = timeouts
+    self.trustedNetworks = trustedNetworks
     self.drainMs = drainMs
     self.listeners = listeners
     self.backends = backends
@@ -59,7 +67,7 @@ package enum WorkerCount: Hashable, Sendable {
 }
 
 /// Where the workers' events come from.
-package enum EventsChoice: Hashable, Sendable {
+package enum EventsChoice: String, CaseIterable, Hashable, Sendable {
   /// io_uring where the system allows it, epoll elsewhere.
   case auto
   /// io_uring; the start fails where it is denied.
@@ -186,7 +194,7 @@ package struct Listener: Hashable, Sendable {
 }
 
 /// What a listener's clients speak, as far as Sluice needs to know.
-package enum ListenerType: Hashable, Sendable, CaseIterable {
+package enum ListenerType: CaseIterable, Hashable, Sendable {
   /// Either side may speak first.
   case tcp
   /// The server greets first, as in SMTP, IMAP and POP3.
@@ -302,19 +310,19 @@ package struct Server: Hashable, Sendable {
 }
 
 /// The PROXY header that a backend's servers get before the first client byte.
-package enum SendProxy: Hashable, Sendable {
+package enum SendProxy: String, CaseIterable, Hashable, Sendable {
   case none
   case v1
   case v2
 }
 
 /// How a backend chooses among its servers.
-package enum Balance: Hashable, Sendable {
-  case roundRobin
+package enum Balance: String, CaseIterable, Hashable, Sendable {
+  case roundRobin = "round-robin"
 }
 
 /// Which engine moves bulk without copying it.
-package enum SpliceChoice: Hashable, Sendable {
+package enum SpliceChoice: String, CaseIterable, Hashable, Sendable {
   case auto
   /// splice(2) when the sockets are ready.
   case inline

@@ -40,6 +40,7 @@ import Testing
         }, "\(place): \(lines)")
       // A snapshot prints its plan whatever is in it: indexes hold.
       #expect(snapshot?.plan.isEmpty != true, "\(place)")
+      if let snapshot { expectRoundTrip(snapshot, "\(place)") }
       madeCount += snapshot == nil ? 0 : 1
     }
     // Damage that always or never shows would test nothing.

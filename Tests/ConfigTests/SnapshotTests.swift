@@ -172,7 +172,14 @@ import Wire
         connections: .file("/var/log/sluice/connections.log"), format: .text,
         fields: [.client, .senderID, .time], level: .debug),
       stateDirectory: "/srv/sluice",
-      limits: Limits(maxConnections: 5000), drainMs: 0, listeners: [smtp, imap],
+      limits: Limits(maxConnections: 5000),
+      timeouts: Timeouts(
+        prefaceMs: 500, proxyHeaderMs: 4_000, connectMs: 3_000, idleMs: 3_600_000,
+        halfClosedMs: 60_000, maxAgeMs: 604_800_000),
+      trustedNetworks: [
+        .ipv4(0x0a00_0000, prefix: 8), .ipv4(0xc000_020a, prefix: 32),
+        .ipv6(high: 0x2001_0db8 << 32, low: 0, prefix: 32),
+      ], drainMs: 0, listeners: [smtp, imap],
       backends: [dovecot, postfix])
     #expect(snapshot == expected)
 
