@@ -15,6 +15,7 @@ enum {
 
 // Newer than the header of the oldest liburing we build with (2.3).
 #define FEAT_MIN_TIMEOUT (1u << 15)  // 6.12: min_wait_usec in the wait's argument
+#define SETUP_NO_SQARRAY (1u << 16)  // 6.6: the queue has no array of indexes into itself
 struct enter_argument {
   uint64_t sigmask;
   uint32_t sigmask_size;
@@ -55,8 +56,11 @@ static struct io_uring *ring_of(const struct sluice_worker *w) {
 static unsigned ring_flush(struct io_uring *ring) {
   struct io_uring_sq *sq = &ring->sq;
   unsigned tail = *sq->ktail;
+  // A library of 2.5 or later asks for rings without the array where the kernel (6.6) has them: an
+  // entry's place in the queue is then its own, and `array` points nowhere.
+  bool has_array = !(ring->flags & SETUP_NO_SQARRAY);
   for (; sq->sqe_head != sq->sqe_tail; sq->sqe_head++, tail++)
-    sq->array[tail & sq->ring_mask] = sq->sqe_head & sq->ring_mask;
+    if (has_array) sq->array[tail & sq->ring_mask] = sq->sqe_head & sq->ring_mask;
   io_uring_smp_store_release(sq->ktail, tail);
   return tail - io_uring_smp_load_acquire(sq->khead);
 }
