@@ -10,7 +10,8 @@ struct Sluice: ParsableCommand {
     abstract: "An edge proxy for TCP: mail servers behind it keep seeing their clients' addresses.",
     version: Commands.version,
     subcommands: [
-      Run.self, Check.self, ProbeCommand.self, DecodeProxyCommand.self, Demo.self, Version.self,
+      Run.self, Check.self, ProbeCommand.self, DecodeProxyCommand.self, CtlCommand.self, Demo.self,
+      Version.self,
     ])
 }
 

@@ -131,7 +131,22 @@ final class AdminConnection: ChannelDuplexHandler {
 
   /// The server ends: at once, or when the answer that is on its way is gone.
   func stop() {
-    if case .answering = state { isLast = true } else { close() }
+    switch state {
+    case .answering: isLast = true
+    case .streaming(let stream): finish(stream)
+    case .waiting, .reading, .closing: close()
+    }
+  }
+
+  /// Tells the reader of a stream that this was the last of it.
+  private func finish(_ stream: AdminStream) {
+    stream.end()
+    state = .closing
+    guard let wire else { return }
+    let written = wire.eventLoop.makePromise(of: Void.self)
+    let bound = NIOLoopBound(self, eventLoop: wire.eventLoop)
+    written.futureResult.whenComplete { _ in bound.value.close() }
+    send(.end(nil), flush: true, written)
   }
 
   func close() {
