@@ -26,6 +26,8 @@ HAPROXY_PIPES = 512
 # Where systemd's dynamic users begin. The kernel counts pipe pages and locked memory per user:
 # contenders of one user would take each other's pipes away, also while they are idle.
 FIRST_USER_ID = 61184
+# What a log on a full disk has: less than a second of lines.
+SMALL_DISK = "64k"
 
 
 def free_ports(count):
@@ -103,7 +105,7 @@ stream {{
 """
 
 
-def sluice_config(ports, backend, events, splice):
+def sluice_config(ports, backend, events, splice, log="off"):
     listeners = backends = ""
     for header, port in zip(HEADERS, ports):
         listeners += f'  {header}: {{ bind: "{HOST}:{port}", type: tcp, backend: {header} }}\n'
@@ -112,7 +114,7 @@ def sluice_config(ports, backend, events, splice):
     room = min(100000, (os.sysconf("SC_OPEN_MAX") - DESCRIPTORS_ASIDE) // 2)
     return f"""workers: 1
 events: {events}
-log: {{ connections: "off" }}
+log: {{ connections: "{log}" }}
 limits: {{ max-connections: {room} }}
 timeouts: {{ idle: 10m, drain: 1s }}
 listeners:
@@ -133,6 +135,10 @@ class Contender:
         "sluice-epoll": ("sluice", "epoll", "auto"),
         "sluice-ring-splice": ("sluice", "auto", "ring"),
         "sluice-copy": ("sluice", "auto", "off"),
+        # With a connection log: to a file, on a disk that is full, to a pipe that nobody reads.
+        "sluice-log": ("sluice", "auto", "auto", "file"),
+        "sluice-log-full": ("sluice", "auto", "auto", "full"),
+        "sluice-log-pipe": ("sluice", "auto", "auto", "pipe"),
     }
 
     def __init__(self, name, settings):
@@ -143,6 +149,8 @@ class Contender:
         self.backend_port = free_ports(1)[0]
         self.ports = {}
         self.directory = settings.directory / name
+        self.disk = None  # a file system of our own, to be unmounted
+        self.reader = None  # of a pipe; open, so that there is one, and never read
 
     @property
     def is_proxy(self):
@@ -175,10 +183,31 @@ class Contender:
             config.write_text(nginx_config(ports, backend, directory))
             command = [tool("nginx"), "-e", f"{directory}/nginx-error.log", "-c", str(config)]
         else:
-            config.write_text(sluice_config(ports, backend, *choices))
+            log = self._log(*choices[2:])
+            config.write_text(sluice_config(ports, backend, *choices[:2], log))
             command = [str(self.settings.sluice), "run", "-c", str(config)]
         self._launch(command)
         self._await_listener(ports[0])
+
+    def _log(self, kind="off"):
+        """Makes what the connection log goes to, and returns its path."""
+        path = self.directory / "log"
+        if kind == "off":
+            return "off"
+        if kind == "full":
+            self.disk = self.directory / "disk"
+            self.disk.mkdir(exist_ok=True)
+            mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK},mode=777",
+                                      "tmpfs", str(self.disk)], capture_output=True, text=True)
+            if mounted.returncode:
+                raise RuntimeError(f"{self.name}: {mounted.stderr.strip()}")
+            path = self.disk / "log"
+        elif kind == "pipe":
+            os.mkfifo(path)
+            if identity := self._identity():
+                os.chown(path, *identity)
+            self.reader = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+        return path
 
     def _identity(self):
         """User and group id to run as, or None for the caller's own."""
@@ -231,8 +260,16 @@ class Contender:
 
     def stop(self):
         """Two SIGTERMs (the second skips a drain), then SIGKILL to whatever of the tree is left."""
-        if self.process is None:
-            return
+        if self.process is not None:
+            self._end()
+        if self.reader is not None:
+            os.close(self.reader)
+            self.reader = None
+        if self.disk is not None:
+            subprocess.run(["umount", "--lazy", str(self.disk)], check=False)
+            self.disk = None
+
+    def _end(self):
         pids = self.pids()
         for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):
             if self.process.poll() is not None:
