@@ -33,6 +33,8 @@ package struct SeriesBook: Sendable {
       snapshot.backends.flatMap { backend in
         backend.servers.map { ServerName(backend: backend.name, server: $0.name) }
       }, serial)
+    // Only the page shows them.
+    if let metrics = snapshot.metrics, metrics.hasPage { plan.topClients = metrics.topClients }
     return plan
   }
 

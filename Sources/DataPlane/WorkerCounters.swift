@@ -16,6 +16,7 @@ package struct WorkerCounts: Sendable {
   /// The clients with the most connections lately, in 1024ths of one, so that halves count.
   package internal(set) var clientsByConnections = HeavyClients(shown: 0, seed: 0)
   package internal(set) var clientsByBytes = HeavyClients(shown: 0, seed: 0)
+  private var topClients = 0
 
   package static let connectionWeight: UInt64 = 1024
 }
@@ -107,12 +108,11 @@ extension WorkerCounts {
     backends.prepare(for: plan.backends, fresh: plan.fresh.backends)
     servers.prepare(for: plan.servers, fresh: plan.fresh.servers)
     serial = plan.serial
-  }
-
-  /// Keeps track of the busiest clients from now on.
-  mutating func track(clients: Int, seed: UInt64) {
-    clientsByConnections = HeavyClients(shown: clients, seed: seed)
-    clientsByBytes = HeavyClients(shown: clients, seed: seed)
+    guard plan.topClients != topClients else { return }
+    topClients = plan.topClients
+    let seed = UInt64.random(in: .min ... .max)
+    clientsByConnections = HeavyClients(shown: topClients, seed: seed)
+    clientsByBytes = HeavyClients(shown: topClients, seed: seed)
   }
 
   mutating func closed(_ summary: sluice_summary, of client: SocketAddress, wallMs: UInt64) {

@@ -13,6 +13,8 @@ struct LiveBytes {
 
   /// By slot: what is counted already. As long as the highest slot that was ever looked at.
   private var told: [Bytes] = []
+  /// The sum of `told`.
+  private(set) var total = Bytes()
   /// Who waits for the look that is under way.
   private var waiting: [Reply<WorkerCounts>] = []
   /// Where the look under way goes on.
@@ -28,7 +30,10 @@ struct LiveBytes {
     }
     let before = told[slot]
     told[slot] = Bytes(up: max(before.up, bytes.up), down: max(before.down, bytes.down))
-    return Bytes(up: told[slot].up - before.up, down: told[slot].down - before.down)
+    let rise = Bytes(up: told[slot].up - before.up, down: told[slot].down - before.down)
+    total.up += rise.up
+    total.down += rise.down
+    return rise
   }
 
   /// The same of a connection that is over; the slot is the next one's.
@@ -37,6 +42,8 @@ struct LiveBytes {
     guard slot < told.count else { return bytes }
     let before = told[slot]
     told[slot] = Bytes()
+    total.up -= before.up
+    total.down -= before.down
     return Bytes(
       up: bytes.up - min(before.up, bytes.up), down: bytes.down - min(before.down, bytes.down))
   }
@@ -66,6 +73,9 @@ extension WorkerLoop {
     for session in sessions { look(at: session) }
     guard sessions.count < WorkerLoop.looksPerTurn else { return }
     counts.stats = WorkerStats(worker.stats)
+    // C adds a connection's bytes when it is over.
+    counts.stats.bytesUp += liveBytes.total.up
+    counts.stats.bytesDown += liveBytes.total.down
     counts.oldestSerial = generations.oldestSerial
     counts.clientsByConnections.halve(wallMs: Clock.wallMs)
     counts.clientsByBytes.halve(wallMs: Clock.wallMs)

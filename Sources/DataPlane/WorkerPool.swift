@@ -14,19 +14,16 @@ package struct PoolSettings: Sendable {
   package var maxConnections: Int
   /// Descriptors that connections and pipes may take, over all workers.
   package var descriptors: Int
-  /// How many of the busiest clients can be told; 0 keeps no track of clients.
-  package var topClients: Int
 
   package init(
     events: EventSource? = nil, workers: Int, cpus: [Int] = [], maxConnections: Int,
-    descriptors: Int, topClients: Int = 0
+    descriptors: Int
   ) {
     self.events = events
     self.workers = workers
     self.cpus = cpus
     self.maxConnections = maxConnections
     self.descriptors = descriptors
-    self.topClients = topClients
   }
 }
 
@@ -126,7 +123,6 @@ package final class WorkerPool: Sendable {
         do throws(StartError) {
           var loop = try WorkerPool.loop(
             settings, index, shared, table, handedOver.take(), mailbox, sink)
-          loop.counts.track(clients: settings.topClients, seed: UInt64.random(in: .min ... .max))
           reply.send(.success(loop.source))
           loop.run()
         } catch {

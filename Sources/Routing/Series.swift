@@ -13,6 +13,8 @@ package struct SeriesPlan: Hashable, Sendable {
   /// Numbers that stand for another name than in the table before, or for none before: they begin
   /// at zero.
   package var fresh: Fresh
+  /// How many of the busiest clients can be told; 0 keeps no track of clients.
+  package var topClients: Int
 
   package struct Fresh: Hashable, Sendable {
     package var listeners: [Int]
@@ -27,13 +29,15 @@ package struct SeriesPlan: Hashable, Sendable {
   }
 
   package init(
-    serial: UInt64, listeners: [Int], backends: [Int], servers: [Int], fresh: Fresh = Fresh()
+    serial: UInt64, listeners: [Int], backends: [Int], servers: [Int], fresh: Fresh = Fresh(),
+    topClients: Int = 0
   ) {
     self.serial = serial
     self.listeners = listeners
     self.backends = backends
     self.servers = servers
     self.fresh = fresh
+    self.topClients = topClients
   }
 
   /// Numbers that follow the order of the table; for tables that no other one follows.

@@ -14,14 +14,21 @@ import Wire
   /// Serves while the body runs.
   private func serve(
     _ stage: PageStage, hosts: [String] = [], page: Bool = true,
-    stepMs: Int64 = PageHistory.stepMs, clients: (@Sendable () -> [ClientUse])? = nil,
+    stepMs: Int64 = PageHistory.stepMs, clients: [ClientUse] = [],
     _ body: (Int) throws -> Void
   ) throws {
-    let settings = MetricsSettings(
-      binds: [Self.loopback], hasPage: page, hosts: hosts.map { HostName($0)! }, topClients: 20)
-    let server = try PageServer(settings, stage, topClients: clients, stepMs: stepMs)
+    let server = try PageServer(settings(page, hosts))
     defer { server.stop() }
+    try server.start(stage, topClients: { Array(clients.prefix($0)) }, stepMs: stepMs)
     try body(server.ports[0])
+  }
+
+  private func settings(
+    _ page: Bool, _ hosts: [String] = [], clients: Int = 20
+  ) -> MetricsSettings {
+    MetricsSettings(
+      binds: [Self.loopback], hasPage: page, hosts: hosts.map { HostName($0)! },
+      topClients: clients)
   }
 
   /// One request as it is, and everything that comes back until the end.
@@ -113,6 +120,34 @@ import Wire
     }
   }
 
+  @Test func settingsChangeWhileItServes() throws {
+    let server = try PageServer(settings(true, ["old.example"]))
+    defer { server.stop() }
+    let client = ClientUse(address: "203.0.113.7", connections: 1, bytes: 1)
+    try server.start(PageStage(PageStage.Scene()), topClients: { _ in [client] })
+    let port = server.ports[0]
+    #expect(try get(port, "/", host: "old.example").hasPrefix("HTTP/1.1 200 "))
+    #expect(try get(port, "/page/data.json").contains("203.0.113.7"))
+    server.change(to: settings(true, ["new.example"], clients: 0))
+    #expect(try get(port, "/", host: "old.example").hasPrefix("HTTP/1.1 421 "))
+    #expect(try get(port, "/", host: "new.example").hasPrefix("HTTP/1.1 200 "))
+    try wait(for: "an answer without clients") {
+      try !get(port, "/page/data.json").contains("203.0.113.7")
+    }
+    server.change(to: settings(false))
+    #expect(try get(port, "/").hasPrefix("HTTP/1.1 404 "))
+  }
+
+  @Test func anAddressInUseIsAnError() throws {
+    let taken = try ListeningSocket()
+    let settings = MetricsSettings(binds: [.ipv4(0x7f00_0001, port: taken.port)])
+    #expect(throws: PageServer.Fault.self) { try PageServer(settings) }
+    // One that is never started lets go of its address.
+    let first = try PageServer(
+      MetricsSettings(binds: [.ipv4(0x7f00_0001, port: ReservedPort.take())]))
+    first.stop()
+  }
+
   @Test func hostileRequestsEndThemselvesOnly() throws {
     try serve(PageStage(PageStage.Scene())) { port in
       let long = String(repeating: "a", count: 100_000)
@@ -150,7 +185,7 @@ import Wire
 
   @Test func dataSaysWhatThereIsAndNoMore() throws {
     let clients = [ClientUse(address: "203.0.113.7", connections: 12.5, bytes: 4096)]
-    try serve(PageStage(PageStage.busy("x")), clients: { clients }) { port in
+    try serve(PageStage(PageStage.busy("x")), clients: clients) { port in
       let answer = try get(port, "/page/data.json")
       let body = try #require(answer.range(ofHeadEnd: "\r\n\r\n"))
       let data = try JSONValue(String(answer[body...]))
@@ -218,7 +253,7 @@ import Wire
     let clients = (1...12).map {
       ClientUse(address: "203.0.113.\($0)", connections: Double(40 / $0), bytes: 900_000)
     }
-    try serve(stage, stepMs: 10, clients: { clients }) { port in
+    try serve(stage, stepMs: 10, clients: clients) { port in
       try wait(for: "some history") { stage.steps > 150 }
       let directory = try TemporaryDirectory()
       let target = environment("SLUICE_SCREENSHOTS") ?? directory.path

@@ -69,7 +69,9 @@ import Wire
     #expect(now.servers[0, ServerColumns.bytesDown] == 3)
     try client.write("67")
     #expect(try upstream.readExactly(2).count == 2)
-    #expect(try counts(pool).backends[0, BackendColumns.bytesUp] == 7)
+    now = try counts(pool)
+    #expect(now.backends[0, BackendColumns.bytesUp] == 7)
+    #expect(now.stats.bytesUp == 7 && now.stats.bytesDown == 3)
     client.close()
     upstream.close()
     try until("the end") {
@@ -107,6 +109,7 @@ import Wire
       for upstream in upstreams { #expect(try upstream.readExactly(1).count == 1) }
       let now = try counts(pool)
       #expect(now.listeners[0, ListenerColumns.bytesUp] == UInt64(700 + 350 * (round - 1)))
+      #expect(now.stats.bytesUp == now.listeners[0, ListenerColumns.bytesUp])
       guard round == 1 else { continue }
       for socket in clients[350...] + upstreams[350...] { socket.close() }
       (clients, upstreams) = (Array(clients[..<350]), Array(upstreams[..<350]))

@@ -24,15 +24,13 @@ final class PageConnection: ChannelInboundHandler {
   }
 
   private let desk: PageDesk
-  private let hosts: PageHosts
   private let crowd: Crowd
   private var wire: ChannelHandlerContext?
   private var head: HTTPRequestHead?
   private var deadline: Scheduled<Void>?
 
-  init(_ desk: PageDesk, _ hosts: PageHosts, _ crowd: Crowd) {
+  init(_ desk: PageDesk, _ crowd: Crowd) {
     self.desk = desk
-    self.hosts = hosts
     self.crowd = crowd
   }
 
@@ -76,7 +74,7 @@ final class PageConnection: ChannelInboundHandler {
   }
 
   private func take(_ head: HTTPRequestHead, _ loop: any EventLoop) {
-    guard hosts.admit(head.headers["host"]) else {
+    guard desk.admits(hosts: head.headers["host"]) else {
       return write(.refusal(421, "this name is not served here; see metrics.hosts"), head)
     }
     guard head.method == .GET || head.method == .HEAD else {

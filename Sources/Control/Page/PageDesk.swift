@@ -1,4 +1,5 @@
 internal import AdminAPI
+internal import Config
 internal import FoundationEssentials
 internal import NIOPosix
 internal import System
@@ -18,10 +19,23 @@ struct PageAnswer: Sendable {
 /// at a time and never more often than twice a second, however many ask.
 final class PageDesk: Sendable {
   private let operations: any Operations
-  private let topClients: (@Sendable () -> [ClientUse])?
-  private let hasPage: Bool
+  private let topClients: @Sendable (Int) -> [ClientUse]
+  private let view: Guarded<View>
   private let thread = NIOThreadPool(numberOfThreads: 1)
   private let state = Guarded(State())
+
+  /// What the configuration says; a reload may change it.
+  private struct View {
+    var hasPage: Bool
+    var hosts: PageHosts
+    var topClients: Int
+
+    init(_ settings: MetricsSettings) {
+      hasPage = settings.hasPage
+      hosts = PageHosts(settings.hosts)
+      topClients = settings.topClients
+    }
+  }
 
   private struct State {
     var history = PageHistory()
@@ -41,13 +55,20 @@ final class PageDesk: Sendable {
   private static let freshNs: UInt64 = 500_000_000
 
   init(
-    _ operations: any Operations, hasPage: Bool, topClients: (@Sendable () -> [ClientUse])?
+    _ settings: MetricsSettings, _ operations: any Operations,
+    topClients: @escaping @Sendable (Int) -> [ClientUse]
   ) {
     self.operations = operations
-    self.hasPage = hasPage
     self.topClients = topClients
+    view = Guarded(View(settings))
     thread.start()
   }
+
+  func change(to settings: MetricsSettings) { view.withLock { $0 = View(settings) } }
+
+  private var hasPage: Bool { view.withLock { $0.hasPage } }
+
+  func admits(hosts: [String]) -> Bool { view.withLock { $0.hosts }.admit(hosts) }
 
   func stop() { thread.shutdownGracefully { _ in } }
 
@@ -55,8 +76,9 @@ final class PageDesk: Sendable {
   func answer(
     _ path: String, _ reply: @escaping @Sendable (PageAnswer) -> Void
   ) -> PageAnswer? {
+    if path == "/metrics" { return queue(reply) { desk in desk.metrics() } }
+    let hasPage = hasPage
     switch path {
-    case "/metrics": return queue(reply) { desk in desk.metrics() }
     case "/page/data.json" where hasPage: return queue(reply) { desk in desk.data() }
     case "/" where hasPage: return asset("text/html; charset=utf-8", PageHTML.text)
     case "/page/page.css" where hasPage: return asset("text/css; charset=utf-8", PageStyle.text)
@@ -133,7 +155,8 @@ final class PageDesk: Sendable {
     let status = operations.status()
     let listeners = operations.listeners()
     let backends = operations.backends()
-    let clients = topClients?()
+    let most = view.withLock { $0.topClients }
+    let clients = most > 0 ? topClients(most) : nil
     let (curves, rejected) = state.withLock { ($0.history.curves, $0.history.rejected) }
     let data = PageData(
       server: PageData.Server(status), history: curves, listeners: listeners,

@@ -4,80 +4,114 @@ internal import NIOCore
 internal import NIOHTTP1
 internal import NIOPosix
 internal import System
-internal import Wire
 
 /// Metrics and the live page on TCP: `metrics` of the configuration. Read only, and without a
 /// password; what it says is bounded by the configuration, and how often it looks by itself.
 package final class PageServer: Sendable {
-  private let desk: PageDesk
-  private let group: MultiThreadedEventLoopGroup
-  private let listeners: [any Channel]
+  private let settings: MetricsSettings
+  private let state: Guarded<State>
+
+  private struct State: Sendable {
+    /// Bound, and not yet served: owned here.
+    var sockets: [Int32] = []
+    var running: Running?
+  }
+
+  private struct Running: Sendable {
+    let desk: PageDesk
+    let group: MultiThreadedEventLoopGroup
+    let listeners: [any Channel]
+  }
 
   /// Why an address cannot be served.
   package struct Fault: Error, Sendable, CustomStringConvertible {
     package let description: String
   }
 
-  /// Binds and serves from now on.
-  ///
-  /// - Parameter topClients: the busiest clients; nil when no track of them is kept. Called on a
-  ///   thread of the page's own, as all of `operations`.
-  package convenience init(
-    _ settings: MetricsSettings, _ operations: any Operations,
-    topClients: (@Sendable () -> [ClientUse])? = nil
-  ) throws(Fault) {
-    try self.init(settings, operations, topClients: topClients, stepMs: PageHistory.stepMs)
+  /// Binds; nobody is answered before `start`.
+  package init(_ settings: MetricsSettings) throws(Fault) {
+    self.settings = settings
+    var sockets: [Int32] = []
+    for address in settings.binds {
+      do throws(SystemError) {
+        sockets.append(try Sockets.listen(at: address, backlog: PageServer.backlog).release())
+      } catch {
+        for socket in sockets { _ = Descriptor(owning: socket) }
+        throw Fault(description: "metrics.bind: \(address): \(error)")
+      }
+    }
+    state = Guarded(State(sockets: sockets))
   }
 
-  init(
-    _ settings: MetricsSettings, _ operations: any Operations,
-    topClients: (@Sendable () -> [ClientUse])?, stepMs: Int64
+  /// Answers from now on. Call once.
+  ///
+  /// - Parameter topClients: so many of the busiest clients. Called on a thread of the page's own,
+  ///   as all of `operations`.
+  package func start(
+    _ operations: any Operations, topClients: @escaping @Sendable (Int) -> [ClientUse]
   ) throws(Fault) {
-    let desk = PageDesk(
-      operations, hasPage: settings.hasPage,
-      topClients: settings.topClients > 0 ? topClients : nil)
-    let hosts = PageHosts(settings.hosts)
+    try start(operations, topClients: topClients, stepMs: PageHistory.stepMs)
+  }
+
+  func start(
+    _ operations: any Operations, topClients: @escaping @Sendable (Int) -> [ClientUse],
+    stepMs: Int64
+  ) throws(Fault) {
+    let sockets = state.withLock { state in
+      defer { state.sockets = [] }
+      return state.sockets
+    }
+    let desk = PageDesk(settings, operations, topClients: topClients)
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     let crowd = NIOLoopBoundBox.makeBoxSendingValue(
       PageConnection.Crowd(), eventLoop: group.next())
     var listeners: [any Channel] = []
     do {
-      for address in settings.binds {
-        listeners.append(try PageServer.listen(at: address, group, desk, hosts, crowd))
+      for socket in sockets {
+        listeners.append(try PageServer.serve(socket, group, desk, crowd))
       }
     } catch {
       desk.stop()
       try? group.syncShutdownGracefully()
-      throw error as? Fault ?? Fault(description: "metrics.bind: \(error)")
+      throw Fault(description: "metrics.bind: \(error)")
     }
-    self.desk = desk
-    self.group = group
-    self.listeners = listeners
-    group.next().scheduleRepeatedTask(
-      initialDelay: .zero, delay: .milliseconds(stepMs)
-    ) { _ in desk.step() }
+    group.next().scheduleRepeatedTask(initialDelay: .zero, delay: .milliseconds(stepMs)) { _ in
+      desk.step()
+    }
+    let running = Running(desk: desk, group: group, listeners: listeners)
+    state.withLock { $0.running = running }
   }
 
   /// Where it is served, with the port that the kernel chose where the settings say 0.
-  package var ports: [Int] { listeners.compactMap { $0.localAddress?.port } }
-
-  package func stop() {
-    for listener in listeners { try? listener.close().wait() }
-    desk.stop()
-    try? group.syncShutdownGracefully()
+  package var ports: [Int] {
+    state.withLock { $0.running }?.listeners.compactMap { $0.localAddress?.port } ?? []
   }
 
-  private static func listen(
-    at address: Wire.SocketAddress, _ group: MultiThreadedEventLoopGroup, _ desk: PageDesk,
-    _ hosts: PageHosts, _ crowd: NIOLoopBoundBox<PageConnection.Crowd>
-  ) throws -> any Channel {
-    let descriptor: Descriptor
-    do throws(SystemError) {
-      descriptor = try Sockets.listen(at: address, backlog: 128)
-    } catch {
-      throw Fault(description: "metrics.bind: \(address): \(error)")
+  /// Takes all settings but the addresses.
+  package func change(to settings: MetricsSettings) {
+    state.withLock { $0.running }?.desk.change(to: settings)
+  }
+
+  package func stop() {
+    let (sockets, running) = state.withLock { state in
+      defer { state = State() }
+      return (state.sockets, state.running)
     }
-    return try ServerBootstrap(group: group)
+    for socket in sockets { _ = Descriptor(owning: socket) }
+    guard let running else { return }
+    for listener in running.listeners { try? listener.close().wait() }
+    running.desk.stop()
+    try? running.group.syncShutdownGracefully()
+  }
+
+  /// Of browsers that come at once; the kernel keeps them until they are accepted.
+  private static let backlog: Int32 = 128
+
+  private static func serve(
+    _ socket: Int32, _ group: MultiThreadedEventLoopGroup, _ desk: PageDesk,
+    _ crowd: NIOLoopBoundBox<PageConnection.Crowd>
+  ) throws -> any Channel {
+    try ServerBootstrap(group: group)
       .childChannelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
           var limits = NIOHTTPDecoderLimitConfiguration()
@@ -89,10 +123,10 @@ package final class PageServer: Sendable {
             ByteToMessageHandler(HTTPRequestDecoder(limitConfiguration: limits)),
             HTTPServerPipelineHandler(),
             HTTPServerProtocolErrorHandler(),
-            PageConnection(desk, hosts, crowd.value),
+            PageConnection(desk, crowd.value),
           ] as [any ChannelHandler])
         }
       }
-      .withBoundSocket(descriptor.release()).wait()
+      .withBoundSocket(socket).wait()
   }
 }
