@@ -20,6 +20,7 @@ package struct SystemError: Error, Sendable, CustomStringConvertible {
     package static let accessDenied = Code(rawValue: 13)  // EACCES
     package static let exists = Code(rawValue: 17)  // EEXIST
     package static let invalid = Code(rawValue: 22)  // EINVAL
+    package static let noTerminal = Code(rawValue: 25)  // ENOTTY
     package static let tooManyInSystem = Code(rawValue: 23)  // ENFILE
     package static let tooManyOpen = Code(rawValue: 24)  // EMFILE
     package static let fileTooBig = Code(rawValue: 27)  // EFBIG

@@ -16,7 +16,7 @@ struct CtlCommand: ParsableCommand {
       answers, 4 when this user may not, and 64 when the call makes no sense.
       """,
     subcommands: [
-      CtlStatus.self, CtlListeners.self, CtlBackends.self, CtlSessions.self,
+      CtlStatus.self, CtlListeners.self, CtlBackends.self, CtlSessions.self, CtlTop.self,
       CtlEvents.self, CtlReload.self, CtlDrain.self, CtlResume.self, CtlWeight.self, CtlKill.self,
       CtlBan.self, CtlUnban.self, CtlBans.self, CtlConfig.self, CtlMetrics.self, CtlLogLevel.self,
     ])
@@ -118,6 +118,19 @@ private func validateLimit(_ limit: Int) throws {
   guard (1...SessionQuery.largestLimit).contains(limit) else {
     throw ValidationError("the limit is a number from 1 to \(SessionQuery.largestLimit)")
   }
+}
+
+struct CtlTop: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "top", abstract: "Live connections on the whole screen, every second.",
+    discussion: """
+      Keys: q quits, s sorts by bytes, rate, age or idle time, the arrows select, k ends the \
+      selected connection (y confirms). With --json it prints what it would show, once.
+      """)
+
+  @OptionGroup var options: CtlOptions
+
+  func run() throws { throw ExitCode(options.ctl.top()) }
 }
 
 struct CtlEvents: ParsableCommand {

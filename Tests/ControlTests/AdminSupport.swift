@@ -13,6 +13,7 @@ final class NotedOperations: Operations {
   /// What `status` waits for, to see what happens meanwhile.
   let gate = Guarded(true)
   let sessionCount = Guarded(2)
+  let client = Guarded("192.0.2.1:5")
   let problem = Guarded<Failure?>(nil)
 
   private func note(_ text: String) throws(Failure) {
@@ -51,9 +52,10 @@ final class NotedOperations: Operations {
   func sessions(_ query: SessionQuery) throws(Failure) -> SessionList {
     try note("sessions \(query)")
     let count = sessionCount.withLock { $0 }
+    let client = client.withLock { $0 }
     let sessions = (0..<count).map { index in
       SessionStatus(
-        id: "0-\(index)-1", uniqueID: "01J", listener: "smtp", client: "192.0.2.1:5",
+        id: "0-\(index)-1", uniqueID: "01J", listener: "smtp", client: client,
         isDialled: true, ageSeconds: 1, idleSeconds: 0.5, bytesUp: 10, bytesDown: 20)
     }
     return SessionList(sessions: sessions, next: "x")
