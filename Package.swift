@@ -38,6 +38,10 @@ let swiftSettings: [SwiftSetting] = [
   .enableUpcomingFeature("InternalImportsByDefault"), .enableExperimentalFeature("Lifetimes"),
 ]
 
+// Beside the relay, size comes first: 0.4 MB less of 20.
+let smallSettings =
+  swiftSettings + [.unsafeFlags(["-Osize"], .when(configuration: .release))]
+
 // Tests drive sockets and processes by hand; strict memory safety would only add noise there.
 let testSettings: [SwiftSetting] = [
   .treatAllWarnings(as: .error), .enableUpcomingFeature("ExistentialAny"),
@@ -70,11 +74,11 @@ let package = Package(
     // Floor 2
     .target(
       name: "Config", dependencies: ["CYAML", "Routing", "Wire"],
-      swiftSettings: swiftSettings + [.enableExperimentalFeature("SafeInteropWrappers")]),
+      swiftSettings: smallSettings + [.enableExperimentalFeature("SafeInteropWrappers")]),
     .target(
       name: "DataPlane", dependencies: ["CSluice", "Wire", "System", "Routing"],
       swiftSettings: swiftSettings),
-    .target(name: "AdminAPI", swiftSettings: swiftSettings),
+    .target(name: "AdminAPI", swiftSettings: smallSettings),
     // Floor 3
     .target(
       name: "Control",
@@ -86,7 +90,7 @@ let package = Package(
       ],
       // In the program as text, by tools/embed-page: resources would need Foundation.
       exclude: ["Page/assets"],
-      swiftSettings: swiftSettings),
+      swiftSettings: smallSettings),
     // Floor 4
     .executableTarget(
       name: "sluice",
@@ -94,7 +98,7 @@ let package = Package(
         "AdminAPI", "Control", "Config", "System", "Wire",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
-      swiftSettings: swiftSettings, linkerSettings: linkSanitizer + linkShipped),
+      swiftSettings: smallSettings, linkerSettings: linkSanitizer + linkShipped),
     // Tests
     .target(name: "TestLaunch", path: "Tests/TestSupport/Launch", cSettings: cSettings),
     .target(

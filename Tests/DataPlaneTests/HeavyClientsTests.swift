@@ -6,8 +6,8 @@ import Wire
 @Suite struct HeavyClientsTests {
   private func client(_ word: UInt32) -> SocketAddress { .ipv4(word, port: UInt16(word & 0xffff)) }
 
-  private func weight(_ heavy: HeavyClients, _ word: UInt32) -> UInt64 {
-    heavy.clients.first { $0.address == .ipv4(word, port: 0) }?.weight ?? 0
+  private func weight(_ heavy: HeavyClients, _ word: UInt32) -> Int {
+    Int(heavy.clients.first { $0.address == .ipv4(word, port: 0) }?.weight ?? 0)
   }
 
   /// "the count of any element … is never underestimated", and who has more than the error is
