@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -92,6 +93,46 @@ int system_file_at(const char *path, struct system_file *out) {
 
 int system_remove(const char *path) {
   return unlink(path) == 0 ? 0 : -errno;
+}
+
+static int written_to_disk(int descriptor, const uint8_t *bytes, size_t count) {
+  for (size_t done = 0; done < count;) {
+    int64_t result = system_write(descriptor, bytes + done, count - done);
+    if (result < 0) return (int)result;
+    done += (size_t)result;
+  }
+  return fsync(descriptor) == 0 ? 0 : -errno;
+}
+
+// The new name is on the disk only when its directory is.
+static int directory_to_disk(const char *path) {
+  char directory[PATH_MAX];
+  const char *slash = strrchr(path, '/');
+  size_t length = slash ? (size_t)(slash - path) + 1 : 1;
+  memcpy(directory, slash ? path : ".", length);
+  directory[length] = 0;
+  int descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0) return -errno;
+  int result = fsync(descriptor) == 0 ? 0 : -errno;
+  close(descriptor);
+  return result;
+}
+
+int system_replace_file(const char *path, const uint8_t *bytes, size_t count, uint32_t mode) {
+  char beside[PATH_MAX];
+  int length = snprintf(beside, sizeof beside, "%s.new", path);
+  if (length < 0 || (size_t)length >= sizeof beside) return -ENAMETOOLONG;
+  int descriptor =
+      open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, (mode_t)mode);
+  if (descriptor < 0) return -errno;
+  int result = written_to_disk(descriptor, bytes, count);
+  close(descriptor);
+  if (result == 0 && rename(beside, path) != 0) result = -errno;
+  if (result != 0) {
+    unlink(beside);
+    return result;
+  }
+  return directory_to_disk(path);
 }
 
 int64_t system_directory_names(const char *path, uint8_t *into, size_t capacity) {

@@ -34,7 +34,7 @@ extension LogLevel: Word {
 }
 
 extension ListenerType: Word {
-  var word: String {
+  package var word: String {
     switch self {
     case .tcp: "tcp"
     case .serverFirst: "server-first"

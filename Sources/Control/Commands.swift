@@ -9,7 +9,7 @@ package enum Commands {
   /// `sluice run`: serves until a signal ends it. 1 when it cannot start.
   package static func run(configuration path: String) -> Int32 {
     guard let file = load(path) else { return 1 }
-    return serve(file.snapshot) {}
+    return serve(file.snapshot, from: path) {}
   }
 
   /// `sluice check`: prints the plan, or every error. 1 when `run` would not start now.
@@ -41,10 +41,10 @@ package enum Commands {
         backends: [
           Backend(
             name: "embedded",
-            servers: [Server(name: "\(backend.address)", address: backend.address)],
+            servers: [Config.Server(name: "\(backend.address)", address: backend.address)],
             sendProxy: .v2)
         ])
-      return serve(snapshot) {
+      return serve(snapshot, from: nil) {
         let port = bind.port.map { " \($0)" } ?? ""
         Notice.write("connect to \(bind), for one with `nc \(bind.hostDescription)\(port)`")
       }
@@ -65,11 +65,13 @@ package enum Commands {
     }
   }
 
-  private static func serve(_ snapshot: Snapshot, whenServing: () -> Void) -> Int32 {
-    do throws(Daemon.Refusal) {
-      let daemon = try Daemon(snapshot)
+  private static func serve(
+    _ snapshot: Snapshot, from path: String?, whenServing: () -> Void
+  ) -> Int32 {
+    do throws(Server.Refusal) {
+      let server = try Server.start(snapshot, from: path)
       whenServing()
-      daemon.run()
+      server.run()
       return 0
     } catch {
       for sentence in error.sentences { Notice.write(sentence, .error) }

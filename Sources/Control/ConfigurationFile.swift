@@ -6,6 +6,8 @@ package struct ConfigurationFile: Sendable {
   package let snapshot: Snapshot
   /// `file:line:column: warning: …`
   package let warnings: [String]
+  private let path: String
+  private let text: [UInt8]
 
   package struct Unusable: Error, Sendable {
     /// Ready to be printed: `file:line:column: message`.
@@ -25,6 +27,13 @@ package struct ConfigurationFile: Sendable {
     let (snapshot, diagnostics) = Snapshot.parse(text, file: path, surroundings: .system)
     guard let snapshot else { throw Unusable(lines: diagnostics.lines) }
     self.snapshot = snapshot
+    self.path = path
+    self.text = text
     warnings = diagnostics.lines
+  }
+
+  /// Where it says something, `file:line:column`; the keys are those from the top.
+  package func place(of keys: [String]) -> String {
+    Snapshot.place(of: keys, in: text, file: path, surroundings: .system)
   }
 }

@@ -22,7 +22,7 @@ package struct Drain: Sendable, Equatable {
   }
 
   private var phase = Phase.serving
-  private let drainNs: UInt64
+  private var drainNs: UInt64
 
   /// How long connections that were told to end may take: a reset and a log line, so a second
   /// would do on a machine that is not overloaded.
@@ -34,7 +34,18 @@ package struct Drain: Sendable, Equatable {
     drainNs = UInt64(drainMs) * 1_000_000
   }
 
+  /// For drains that begin from now on.
+  package mutating func setDrain(ms: UInt32) { drainNs = UInt64(ms) * 1_000_000 }
+
   package var isServing: Bool { phase == .serving }
+
+  /// Until live connections are ended, or given up; nil while serving and when it is over.
+  package func remainingNs(nowNs: UInt64) -> UInt64? {
+    switch phase {
+    case .serving, .stopped: nil
+    case .draining(let untilNs), .ending(let untilNs): untilNs - min(nowNs, untilNs)
+    }
+  }
 
   /// Somebody wants an end (SIGTERM, SIGINT).
   package mutating func endWanted(nowNs: UInt64) -> Step? {

@@ -55,8 +55,11 @@ final class ServiceReport: Sendable {
     }
   }
 
-  /// A reload is over. Nil when it was refused, and what was served is served still.
-  func reloaded(_ what: String?) { becomeReady(what, what == nil ? .refused : .serving) }
+  /// A reload is over. Nil when what was served is served still, because the reload was refused or
+  /// because nothing had changed.
+  func reloaded(_ what: String?, isRefused: Bool = true) {
+    becomeReady(what, what == nil && isRefused ? .refused : .serving)
+  }
 
   /// It stops accepting and ends when its connections have, at the latest after so many
   /// milliseconds, which the service manager is asked to wait.

@@ -18,7 +18,9 @@ extension Snapshot {
     var entries: [BackendEntry] = []
     for backend in backends {
       let first = servers.count
-      servers += backend.servers.map { ServerEntry(name: $0.name, address: $0.address) }
+      servers += backend.servers.map {
+        ServerEntry(name: $0.name, address: $0.address, weight: $0.weight)
+      }
       entries.append(
         BackendEntry(
           name: backend.name, servers: first..<servers.count, retries: backend.retries,

@@ -37,6 +37,8 @@ struct SocketBook: Sendable {
     /// Tags of sockets that are wanted no more, and the files of those that have one.
     var retired: [UInt32] = []
     var retiredPaths: [String] = []
+    /// Addresses of sockets that were handed over and are wanted no more.
+    var retiredInherited: Set<SocketAddress> = []
     /// Kept sockets that get something else from now on.
     var tuned: [ListenAddress] = []
     /// All that stand afterwards.
@@ -50,7 +52,11 @@ struct SocketBook: Sendable {
     let wanted = Set(bindings.map(\.address))
     for (address, socket) in standing where !wanted.contains(address) {
       step.retired.append(socket.tag)
-      if !socket.isInherited, let path = address.file { step.retiredPaths.append(path) }
+      if socket.isInherited {
+        step.retiredInherited.insert(address)
+      } else if let path = address.file {
+        step.retiredPaths.append(path)
+      }
       standing[address] = nil
     }
     for binding in bindings {

@@ -98,6 +98,9 @@ package final class OpenedSockets: Sendable {
   let sockets: [[ListeningSocket]]
 
   fileprivate init(_ sockets: [[ListeningSocket]]) { self.sockets = sockets }
+
+  /// None.
+  package init(workers: Int) { sockets = [[ListeningSocket]](repeating: [], count: workers) }
 }
 
 /// Opens the sockets of all addresses: one per worker for TCP (SO_REUSEPORT), one for all workers

@@ -108,60 +108,38 @@ final class Acknowledgements: Sendable {
 struct Installation: Sendable {
   /// Each one's is greater than those before it.
   let number: UInt64
-  let table: RouteTable
+  /// Nil: the one there is.
+  var table: RouteTable?
+  var bans: BanTable?
   /// To accept from.
-  var opened: [ListeningSocket]
+  var opened: [ListeningSocket] = []
   /// Tags of sockets to give up: what waits in them is accepted first, under the former table.
-  var retired: [UInt32]
-  /// The table's, and numbers that began anew in tables that were never taken.
-  var series: SeriesPlan
-
-  init(number: UInt64, table: RouteTable, opened: [ListeningSocket], retired: [UInt32]) {
-    self.number = number
-    self.table = table
-    self.opened = opened
-    self.retired = retired
-    series = table.series
-  }
+  var retired: [UInt32] = []
+  /// Numbers that began anew in tables that were never taken.
+  var fresh = SeriesPlan.Fresh()
 
   /// Both of them as one. A socket that is gone again before it was ever taken is let go of here.
   func followed(by next: Installation) -> Installation {
     var both = Installation(
-      number: next.number, table: next.table,
+      number: next.number, table: next.table ?? table, bans: next.bans ?? bans,
       opened: opened.filter { !next.retired.contains($0.tag) } + next.opened,
-      retired: retired + next.retired)
-    both.series.fresh.listeners += series.fresh.listeners
-    both.series.fresh.backends += series.fresh.backends
-    both.series.fresh.servers += series.fresh.servers
+      retired: retired + next.retired, fresh: fresh)
+    if next.table != nil, let skipped = table?.series.fresh {
+      both.fresh.listeners += skipped.listeners
+      both.fresh.backends += skipped.backends
+      both.fresh.servers += skipped.servers
+    }
     return both
   }
-}
 
-/// Names a live connection of one worker.
-package struct ConnectionID: Hashable, Sendable {
-  package let worker: Int
-  package let slot: UInt32
-  package let generation: UInt32
-}
-
-/// One live connection.
-package struct Session: Sendable {
-  package let id: ConnectionID
-  /// The tag of the listening socket it came by.
-  package let socket: UInt32
-  package let ageUs: UInt64
-  package let idleUs: UInt64
-  package let bytesUp: UInt64
-  package let bytesDown: UInt64
-  /// Whether its upstream was reached.
-  package let isDialled: Bool
-}
-
-/// A part of the live connections of one worker, in the order of slots.
-package struct SessionPage: Sendable {
-  package let sessions: [Session]
-  /// Where the next page begins; nil after the last.
-  package let next: UInt32?
+  /// The table's, with all that has to begin anew.
+  func series(of table: RouteTable) -> SeriesPlan {
+    var series = table.series
+    series.fresh.listeners += fresh.listeners
+    series.fresh.backends += fresh.backends
+    series.fresh.servers += fresh.servers
+    return series
+  }
 }
 
 /// Counts of one worker since its start, and what it has now. See `sluice_stats`.
@@ -189,17 +167,17 @@ package struct WorkerStats: Sendable {
 
 enum Command: Sendable {
   case kill(ConnectionID, reply: Reply<Bool>)
-  case list(from: UInt32, limit: Int, reply: Reply<SessionPage>)
+  case list(from: UInt32, limit: Int, filter: SessionFilter, reply: Reply<SessionPage>)
   case stats(reply: Reply<WorkerStats>)
   case counts(reply: Reply<WorkerCounts>)
   /// Stop accepting on every listener.
   case drain
-  /// End every live connection.
-  case endAll(EndAll)
+  /// End the live connections that are meant; all without a filter. Tells how many.
+  case end(SessionFilter?, EndAll, reply: Reply<Int>?)
   case stop
 }
 
-/// Why everything ends.
+/// Why connections are ended.
 package enum EndAll: Sendable {
   case drainDeadline
   case killed

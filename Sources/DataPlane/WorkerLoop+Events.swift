@@ -97,7 +97,8 @@ extension WorkerLoop {
 
   /// Two system calls per connection, which a relay without log, header and trust does not need.
   func needsAddresses(_ listener: ListenerEntry, _ table: RouteTable) -> Bool {
-    needs.contains(.records) || counts.clientsByBytes.isOn || !listener.trust.entries.isEmpty
+    needs.contains(.records) || counts.clientsByBytes.isOn || !bans.isEmpty
+      || !listener.trust.entries.isEmpty
       || table.backends[listener.backend].header != .none
   }
 
@@ -128,6 +129,10 @@ extension WorkerLoop {
     _ event: sluice_event, _ memory: inout ConnectionMemory, _ table: RouteTable,
     _ ending: Ending, behind consumed: Int = 0
   ) {
+    if let client = memory.client, bans.turnsAway(client) {
+      memory.phase = .none
+      return follow(.reject(.banned), event, &memory, table)
+    }
     let listener = table.listener(ofSocket: event.listener)
     guard table.listeners[listener].hello == nil else {
       return awaitHello(event, &memory, table, ending, behind: consumed)

@@ -18,6 +18,7 @@ struct WorkerLoop: ~Copyable {
   var router: Router
   var ids: UniqueIDSource
   var generations: Generations
+  var bans: BanTable
   var sockets: [ListeningSocket]
   var header: HeaderBuffer
   /// By slot, of connections that came with a PROXY header or were turned away for one.
@@ -35,26 +36,25 @@ struct WorkerLoop: ~Copyable {
   var needs: RecordNeeds = []
   var wallMs: UInt64 = 0
   var isStopping = false
-  var ending: (end: sluice_end, cursor: UInt32)?
+  var endings: [EndingOrder] = []
 
   /// Commands per turn: a burst of them must not keep connections waiting.
   private static let commandsPerTurn = 16
-  /// Connections ended per turn by `endAll`; as many as a batch of events holds.
-  private static let endsPerTurn: UInt32 = 256
 
   init(
-    _ worker: consuming Worker, table: RouteTable, sockets: [ListeningSocket], index: Int,
-    mailbox: Mailbox, identities: SharedTable, sink: (any RecordSink)?
+    _ worker: consuming Worker, _ outfit: Outfit, index: Int, mailbox: Mailbox,
+    identities: SharedTable, sink: (any RecordSink)?
   ) throws(SystemError) {
     // More would run into the memory of the next slot.
     precondition(MemoryLayout<ConnectionMemory>.size <= ConnectionMemory.bytesPerSlot)
     ids = try UniqueIDSource(worker: index)
-    router = Router(table, seed: index)
-    generations = Generations(table)
+    router = Router(outfit.table, seed: index)
+    generations = Generations(outfit.table)
+    bans = outfit.bans
     header = HeaderBuffer()
-    counts.prepare(for: table.series)
+    counts.prepare(for: outfit.table.series)
     self.worker = worker
-    self.sockets = sockets
+    sockets = outfit.sockets
     self.index = index
     self.mailbox = mailbox
     self.identities = identities
@@ -74,7 +74,7 @@ struct WorkerLoop: ~Copyable {
   /// Until told to stop. Connections that still live then end with the worker.
   mutating func run() {
     while !isStopping {
-      let hasWork = mailbox.isWaiting || ending != nil || liveBytes.isUnderWay
+      let hasWork = mailbox.isWaiting || !endings.isEmpty || liveBytes.isUnderWay
       // C does not end a wait when it has given up a socket, so it is asked soon.
       let count = worker.turn(waitingAtMostMs: hasWork ? 0 : retiring.isEmpty ? -1 : 1)
       if count > 0 {
@@ -95,10 +95,14 @@ struct WorkerLoop: ~Copyable {
 
   /// Between two turns, so no decision ever sees half of it.
   mutating func install(_ installation: Installation) {
+    if let bans = installation.bans { self.bans = bans }
     retire { installation.retired.contains($0.tag) }
-    guard generations.install(installation.table) else { return }
-    router.install(installation.table, seed: index)
-    counts.prepare(for: installation.series)
+    if let table = installation.table {
+      // More tables than can be told apart: `WorkerPool.tablesLive` says so beforehand.
+      guard generations.install(table) else { return }
+      router.install(table, seed: index)
+      counts.prepare(for: installation.series(of: table))
+    }
     lookAtNeeds()
     for socket in installation.opened {
       sockets.append(socket)
@@ -147,38 +151,20 @@ struct WorkerLoop: ~Copyable {
     case .kill(let id, let reply):
       reply.send(
         worker.kill(sluice_id(slot: id.slot, generation: id.generation), .killed))
-    case .list(let cursor, let limit, let reply):
-      reply.send(page(from: cursor, limit: limit))
+    case .list(let cursor, let limit, let filter, let reply):
+      reply.send(page(from: cursor, limit: limit, filter))
     case .stats(let reply):
       reply.send(WorkerStats(worker.stats))
     case .counts(let reply):
       liveBytes.wait(reply)
     case .drain:
       retire { _ in true }
-    case .endAll(let why):
-      ending = (why == .killed ? .killed : .deadline_drain, 0)
+    case .end(let filter, let why, let reply):
+      endings.append(
+        EndingOrder(filter: filter, end: why == .killed ? .killed : .deadline_drain, reply: reply))
     case .stop:
       isStopping = true
     }
-  }
-
-  func page(from start: UInt32, limit: Int) -> SessionPage {
-    var cursor = start
-    let found = worker.sessions(cursor: &cursor, most: limit)
-    let sessions = found.map { session in
-      Session(
-        id: ConnectionID(
-          worker: index, slot: session.id.slot, generation: session.id.generation),
-        socket: session.listener, ageUs: session.age_us, idleUs: session.idle_us,
-        bytesUp: session.bytes_up, bytesDown: session.bytes_down, isDialled: session.dialled)
-    }
-    return SessionPage(sessions: sessions, next: found.count == limit ? cursor : nil)
-  }
-
-  mutating func goOnEnding() {
-    guard var now = ending else { return }
-    let ended = worker.killAll(now.end, cursor: &now.cursor, most: WorkerLoop.endsPerTurn)
-    ending = ended == Int(WorkerLoop.endsPerTurn) ? now : nil
   }
 }
 

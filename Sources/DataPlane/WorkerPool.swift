@@ -62,8 +62,8 @@ package final class WorkerPool: Sendable {
   ///
   /// - Parameter sink: makes a worker's sink, on the worker's thread; nil logs nothing.
   package init(
-    _ settings: PoolSettings, table: RouteTable, listening addresses: [ListenAddress],
-    sink: (@Sendable (Int) -> any RecordSink)?
+    _ settings: PoolSettings, table: RouteTable, bans: BanTable = BanTable(),
+    listening addresses: [ListenAddress], sink: (@Sendable (Int) -> any RecordSink)?
   ) throws(Failure) {
     let shared: SharedCounts
     let acknowledgements: Acknowledgements
@@ -82,8 +82,9 @@ package final class WorkerPool: Sendable {
     var source: EventSource?
     for index in 0..<settings.workers {
       do throws(StartError) {
+        let outfit = Outfit(table: table, bans: bans, sockets: opened.sockets[index])
         let (member, got) = try WorkerPool.start(
-          settings, index, shared, table, opened.sockets[index], acknowledgements, sink)
+          settings, index, shared, HandedOver(outfit), acknowledgements, sink)
         started.append(member)
         source = source ?? got
       } catch {
@@ -108,9 +109,8 @@ package final class WorkerPool: Sendable {
   }
 
   private static func start(
-    _ settings: PoolSettings, _ index: Int, _ shared: SharedCounts, _ table: RouteTable,
-    _ sockets: [ListeningSocket], _ acknowledgements: Acknowledgements,
-    _ sink: (@Sendable (Int) -> any RecordSink)?
+    _ settings: PoolSettings, _ index: Int, _ shared: SharedCounts, _ outfit: HandedOver,
+    _ acknowledgements: Acknowledgements, _ sink: (@Sendable (Int) -> any RecordSink)?
   ) throws(StartError) -> (Member, EventSource) {
     let mailbox = Mailbox(acknowledgements)
     let started: Reply<Result<EventSource, StartError>>
@@ -118,11 +118,9 @@ package final class WorkerPool: Sendable {
     do throws(SystemError) {
       let reply = try Reply<Result<EventSource, StartError>>()
       let cpu = settings.cpus.indices.contains(index) ? settings.cpus[index] : nil
-      let handedOver = HandedOver(sockets)
       thread = try Thread(name: "worker-\(index)", cpu: cpu) {
         do throws(StartError) {
-          var loop = try WorkerPool.loop(
-            settings, index, shared, table, handedOver.take(), mailbox, sink)
+          var loop = try WorkerPool.loop(settings, index, shared, outfit, mailbox, sink)
           reply.send(.success(loop.source))
           loop.run()
         } catch {
@@ -139,8 +137,8 @@ package final class WorkerPool: Sendable {
   }
 
   private static func loop(
-    _ settings: PoolSettings, _ index: Int, _ shared: SharedCounts, _ table: RouteTable,
-    _ sockets: [ListeningSocket], _ mailbox: Mailbox, _ sink: (@Sendable (Int) -> any RecordSink)?
+    _ settings: PoolSettings, _ index: Int, _ shared: SharedCounts, _ outfit: HandedOver,
+    _ mailbox: Mailbox, _ sink: (@Sendable (Int) -> any RecordSink)?
   ) throws(StartError) -> WorkerLoop {
     var options = unsafe sluice_options(
       shared: shared.raw, slots: UInt32(clamping: settings.maxConnections),
@@ -152,10 +150,11 @@ package final class WorkerPool: Sendable {
     case nil: options.events = .automatic
     }
     let worker = try Worker(options)
+    guard let outfit = outfit.take() else { preconditionFailure("each worker starts once") }
     do throws(SystemError) {
       return try WorkerLoop(
-        worker, table: table, sockets: sockets, index: index, mailbox: mailbox,
-        identities: shared.identities, sink: sink?(index))
+        worker, outfit, index: index, mailbox: mailbox, identities: shared.identities,
+        sink: sink?(index))
     } catch { throw StartError(error) }
   }
 
@@ -217,6 +216,18 @@ package final class WorkerPool: Sendable {
     }
   }
 
+  /// From now on these are turned away; the table stays. Cannot fail either.
+  @discardableResult
+  package func install(_ bans: BanTable) -> [Int] {
+    installed.withLock { installed in
+      installed.number += 1
+      for member in members {
+        _ = member.mailbox.post(Installation(number: installed.number, bans: bans))
+      }
+      return slowWorkers(installed.number)
+    }
+  }
+
   private func slowWorkers(_ number: UInt64) -> [Int] {
     let deadlineNs = Clock.monotonicNs + UInt64(WorkerPool.replyMs) * 1_000_000
     while true {
@@ -247,7 +258,21 @@ package final class WorkerPool: Sendable {
 
   /// Ends what still lives.
   @discardableResult
-  package func endAll(_ why: EndAll) -> Bool { post(.endAll(why)) }
+  package func endAll(_ why: EndAll) -> Bool { post(.end(nil, why, reply: nil)) }
+
+  /// Ends those that are meant.
+  ///
+  /// - Returns: how many, and the workers that did not say so in time; they will end theirs too.
+  package func end(_ filter: SessionFilter, _ why: EndAll) -> (ended: Int, silent: [Int]) {
+    let replies = members.map { member -> Reply<Int>? in
+      guard let reply = try? Reply<Int>(),
+        member.mailbox.post(.end(filter, why, reply: reply))
+      else { return nil }
+      return reply
+    }
+    let ended = replies.map { $0?.wait(atMostMs: WorkerPool.replyMs) }
+    return (ended.reduce(0) { $0 + ($1 ?? 0) }, ended.indices.filter { ended[$0] == nil })
+  }
 
   private func post(_ command: Command) -> Bool {
     var posted = true
@@ -263,11 +288,18 @@ package final class WorkerPool: Sendable {
     return reply.wait(atMostMs: WorkerPool.replyMs) ?? false
   }
 
-  /// A page of a worker's live connections; nil when it did not answer in time. Workers are
-  /// looked at one after the other, so the whole is no picture of one instant.
-  package func sessions(worker: Int, from cursor: UInt32, limit: Int) -> SessionPage? {
+  package var workers: Int { members.count }
+
+  /// Up to `limit` of a worker's live connections that are meant, in the order of slots; fewer, or
+  /// none, when that took long enough, and then there is a next page all the same. Nil when it did
+  /// not answer in time. Workers are looked at one after the other, so the whole is no picture of
+  /// one instant.
+  package func sessions(
+    worker: Int, from cursor: UInt32, limit: Int, _ filter: SessionFilter = SessionFilter()
+  ) -> SessionPage? {
     guard members.indices.contains(worker), let reply = try? Reply<SessionPage>(),
-      members[worker].mailbox.post(.list(from: cursor, limit: limit, reply: reply))
+      members[worker].mailbox.post(
+        .list(from: cursor, limit: limit, filter: filter, reply: reply))
     else { return nil }
     return reply.wait(atMostMs: WorkerPool.replyMs)
   }
@@ -295,18 +327,20 @@ package final class WorkerPool: Sendable {
   package func stopAndJoin() { WorkerPool.stop(members) }
 }
 
-/// The sockets on their way to a worker's thread. The thread's body lives as long as the thread
-/// and keeps what it captured, so it must not capture the sockets: the worker closes them in a
-/// drain by letting go.
+/// What a worker starts with.
+struct Outfit: Sendable {
+  let table: RouteTable
+  let bans: BanTable
+  let sockets: [ListeningSocket]
+}
+
+/// An outfit on its way to a worker's thread. The thread's body lives as long as the thread and
+/// keeps what it captured, so it must not capture the sockets, which the worker closes by letting
+/// go, nor the table, which is soon an old one.
 private final class HandedOver: Sendable {
-  private let sockets: Guarded<[ListeningSocket]>
+  private let outfit: Guarded<Outfit?>
 
-  init(_ sockets: [ListeningSocket]) { self.sockets = Guarded(sockets) }
+  init(_ outfit: Outfit) { self.outfit = Guarded(outfit) }
 
-  func take() -> [ListeningSocket] {
-    sockets.withLock { sockets in
-      defer { sockets = [] }
-      return sockets
-    }
-  }
+  func take() -> Outfit? { outfit.withLock { outfit in outfit.take() } }
 }

@@ -4,6 +4,10 @@ package import Wire
 /// `number` is what the data plane carries.
 package enum RejectReason: Error, Hashable, Sendable {
   case noRoute
+  /// None of the backend's servers may get connections: drained, or without weight.
+  case noServer
+  /// An operator has banned the client.
+  case banned
   case dialRefused
   case dialTimeout
   case dialUnreachable
@@ -35,6 +39,7 @@ package enum RejectReason: Error, Hashable, Sendable {
     .noRoute, .dialRefused, .dialTimeout, .dialUnreachable, .dialNoLocalAddress, .dialFailed,
     .noBuffers, .proxyNoAddress, .clientGone, .headerTimeout, .headerUntrusted, .headerUnknown,
     .helloProbe, .helloTimeout, .helloUnnamed, .helloMisnamed,
+    .noServer, .banned,
   ]
   /// Parser codes begin here, by their position in `Reason.Code.allCases`.
   private static let firstParserNumber: UInt32 = 1000
@@ -79,6 +84,8 @@ package enum RejectReason: Error, Hashable, Sendable {
   package var code: String {
     switch self {
     case .noRoute: "route.no-match"
+    case .noServer: "backend.no-server"
+    case .banned: "source.banned"
     case .dialRefused: "dial.refused"
     case .dialTimeout: "dial.timeout"
     case .dialUnreachable: "dial.unreachable"

@@ -217,9 +217,12 @@ package struct ServerEntry: Sendable {
   /// As the configuration writes it.
   package let name: String
   package let address: SocketAddress
+  /// Its share of new connections beside those of the others: 0 ... 256; with 0 it gets none.
+  package let weight: Int
 
-  package init(name: String, address: SocketAddress) {
+  package init(name: String, address: SocketAddress, weight: Int = 1) {
     self.name = name
     self.address = address
+    self.weight = weight
   }
 }

@@ -4,8 +4,10 @@
 /// balancing of each backend stands. `install` swaps the table between two turns.
 package struct Router: ~Copyable {
   package private(set) var table: RouteTable
-  /// The next server of each backend, as an offset.
-  private var turns: [Int]
+  /// By server: how far it is behind its share. The one furthest behind is next, so that a server
+  /// of great weight gets its connections between those of others, and not all in a row.
+  private var behind: [Int32]
+  private var seed: Int
   /// Connections that were decided about under a table that was no longer in force.
   private var strays: UInt = 0
 
@@ -13,12 +15,32 @@ package struct Router: ~Copyable {
   ///   first server.
   package init(_ table: RouteTable, seed: Int) {
     self.table = table
-    turns = table.backends.map { seed % $0.servers.count }
+    self.seed = seed
+    behind = table.servers.map { _ in 0 }
   }
 
+  /// Backends whose servers and weights are what they were go on where they stood.
   package mutating func install(_ table: RouteTable, seed: Int) {
+    var behind = table.servers.map { _ in Int32(0) }
+    var older: [Int: Int] = [:]
+    for (index, series) in self.table.series.backends.enumerated() { older[series] = index }
+    for (index, series) in table.series.backends.enumerated() {
+      guard let former = older[series], isSame(former, as: index, of: table) else { continue }
+      let places = zip(table.backends[index].servers, self.table.backends[former].servers)
+      for (place, formerPlace) in places { behind[place] = self.behind[formerPlace] }
+    }
     self.table = table
-    turns = table.backends.map { seed % $0.servers.count }
+    self.seed = seed
+    self.behind = behind
+  }
+
+  private func isSame(_ former: Int, as backend: Int, of table: RouteTable) -> Bool {
+    let (was, now) = (self.table.backends[former].servers, table.backends[backend].servers)
+    return was.count == now.count
+      && zip(was, now).allSatisfy { was, now in
+        self.table.series.servers[was] == table.series.servers[now]
+          && self.table.servers[was].weight == table.servers[now].weight
+      }
   }
 
   package mutating func decide(_ ask: Ask) -> Answer { decide(ask, under: table) }
@@ -57,19 +79,41 @@ package struct Router: ~Copyable {
   }
 
   private mutating func next(of backend: Int, under table: RouteTable) -> Answer {
-    .route(backend: backend, server: nextServer(of: backend, under: table))
+    guard let server = nextServer(of: backend, under: table) else { return .reject(.noServer) }
+    return .route(backend: backend, server: server)
   }
 
-  private mutating func nextServer(of backend: Int, under table: RouteTable) -> Int {
+  private mutating func nextServer(of backend: Int, under table: RouteTable) -> Int? {
     let servers = table.backends[backend].servers
     guard table === self.table else {
       // The few that were held while a table was installed.
       strays &+= 1
-      return servers.lowerBound + Int(strays % UInt(servers.count))
+      return usable(from: Int(strays % UInt(servers.count)), in: servers, table)
     }
-    let turn = turns[backend]
-    turns[backend] = turn + 1 < servers.count ? turn + 1 : 0
-    return servers.lowerBound + turn
+    var best: Int?
+    var total: Int32 = 0
+    let start = seed % servers.count
+    for step in 0..<servers.count {
+      let offset = start + step
+      let server = servers.lowerBound + (offset < servers.count ? offset : offset - servers.count)
+      let weight = Int32(table.servers[server].weight)
+      guard weight > 0 else { continue }
+      total += weight
+      behind[server] += weight
+      if let known = best, behind[known] >= behind[server] { continue }
+      best = server
+    }
+    if let best { behind[best] -= total }
+    return best
+  }
+
+  /// The first server with a weight, from one of them on, all around.
+  private func usable(from start: Int, in servers: Range<Int>, _ table: RouteTable) -> Int? {
+    for step in 0..<servers.count {
+      let server = servers.lowerBound + (start + step) % servers.count
+      if table.servers[server].weight > 0 { return server }
+    }
+    return nil
   }
 
   /// The server after the one that failed, until the backend's tries are spent.
@@ -79,8 +123,10 @@ package struct Router: ~Copyable {
     guard failure.tries <= backend.retries, backend.servers.contains(failure.server) else {
       return .reject(failure.error.reason)
     }
-    let next = failure.server + 1
-    let server = next < backend.servers.upperBound ? next : backend.servers.lowerBound
+    let after = failure.server + 1 - backend.servers.lowerBound
+    guard let server = usable(from: after, in: backend.servers, table) else {
+      return .reject(failure.error.reason)
+    }
     return .route(backend: failure.backend, server: server)
   }
 }

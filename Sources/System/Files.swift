@@ -81,6 +81,22 @@ package enum Files {
     Kind(try describe(path))
   }
 
+  /// Gives `path` these bytes at once: a reader, or a start after a power cut, finds what was there
+  /// before or all of it. `path` with `.new` behind it is used on the way. [ENOENT: no such
+  /// directory; EACCES, ENOSPC, EROFS, …: open(2), write(2), fsync(2), rename(2)]
+  package static func replace(
+    _ path: String, with bytes: [UInt8], mode: UInt32
+  ) throws(SystemError) {
+    let result = unsafe bytes.withUnsafeBufferPointer { buffer in
+      // An empty array may have no address.
+      let none: UInt8 = 0
+      return unsafe withUnsafePointer(to: none) { none in
+        unsafe system_replace_file(path, buffer.baseAddress ?? none, buffer.count, mode)
+      }
+    }
+    _ = try checked(result, "write")
+  }
+
   package static func remove(_ path: String) throws(SystemError) {
     _ = try checked(unsafe system_remove(path), "unlink")
   }

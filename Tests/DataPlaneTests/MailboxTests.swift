@@ -21,7 +21,9 @@ import Wire
     mailbox.open(worker.waker)
     for number in 0..<40 {
       #expect(
-        mailbox.post(.list(from: UInt32(number), limit: 1, reply: try Reply<SessionPage>())))
+        mailbox.post(.list(
+            from: UInt32(number), limit: 1, filter: SessionFilter(),
+            reply: try Reply<SessionPage>())))
     }
     #expect(mailbox.isWaiting)
     var taken: [UInt32] = []
@@ -29,7 +31,7 @@ import Wire
     while mailbox.isWaiting {
       let batch = mailbox.take(atMost: 16)
       batches.append(batch.count)
-      for case .list(let cursor, _, _) in batch { taken.append(cursor) }
+      for case .list(let cursor, _, _, _) in batch { taken.append(cursor) }
     }
     #expect(taken == Array(0..<40))
     #expect(batches == [16, 16, 8])
@@ -108,7 +110,7 @@ import Wire
     #expect(mailbox.isWaiting)
     let taken = try #require(mailbox.takeInstallation())
     #expect(taken.number == 3)
-    #expect(taken.table.listeners.count == 3)
+    #expect(taken.table?.listeners.count == 3)
     #expect(taken.retired == [4, 5, 7])
     #expect(taken.opened.map(\.tag) == [8, 9])
     #expect(mailbox.takeInstallation() == nil)

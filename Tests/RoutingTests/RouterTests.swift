@@ -141,6 +141,68 @@ import Wire
     #expect(router.decide(.accepted(listener: 0)) == .route(backend: 0, server: 0))
   }
 
+  private func table(weights: [Int]) -> RouteTable {
+    RouteTable(
+      listeners: [
+        ListenerEntry(
+          name: "l", backend: 0, connectMs: 1, idleMs: 0, halfClosedMs: 0, maxAgeMs: 0)
+      ],
+      backends: [
+        BackendEntry(
+          name: "b", servers: 0..<weights.count, retries: 5, header: .none, splice: .inline,
+          source: nil, congestion: "")
+      ],
+      servers: weights.enumerated().map {
+        ServerEntry(
+          name: "s\($0.offset)", address: .ipv4(1, port: UInt16($0.offset)),
+          weight: $0.element)
+      })
+  }
+
+  private func servers(_ router: inout Router, _ count: Int) -> [Int] {
+    (0..<count).map { _ in
+      guard case .route(_, let server) = router.decide(.accepted(listener: 0)) else { return -1 }
+      return server
+    }
+  }
+
+  /// In every round each server has as many as its weight says, and they alternate.
+  @Test func sharesFollowTheWeights() {
+    var router = Router(table(weights: [5, 1, 1]), seed: 0)
+    let round = servers(&router, 7)
+    #expect(round.count { $0 == 0 } == 5 && round.count { $0 == 1 } == 1)
+    // No more than three of five in a row.
+    #expect(round == [0, 0, 1, 0, 2, 0, 0])
+    #expect(servers(&router, 7) == round)
+    var other = Router(table(weights: [256, 128]), seed: 3)
+    #expect(servers(&other, 384).count { $0 == 0 } == 256)
+  }
+
+  /// A server without weight gets nothing, not even a retry; a backend of none turns away.
+  @Test func withoutWeightThereIsNoServer() {
+    var router = Router(table(weights: [0, 2, 0, 2]), seed: 0)
+    #expect(servers(&router, 4) == [1, 3, 1, 3])
+    #expect(
+      router.decide(.dialFailed(failure(0, 1, tries: 1))) == .route(backend: 0, server: 3))
+    let drained = table(weights: [0, 0])
+    router.install(drained, seed: 0)
+    #expect(router.decide(.accepted(listener: 0)) == .reject(.noServer))
+    #expect(router.decide(.dialFailed(failure(0, 1, tries: 1))) == .reject(.dialRefused))
+    router.install(table(weights: [1]), seed: 0)
+    #expect(router.decide(.accepted(listener: 0), under: drained) == .reject(.noServer))
+    #expect(RejectReason.noServer.code == "backend.no-server")
+  }
+
+  /// A table that says the same of a backend takes nobody's turn.
+  @Test func turnsOutliveATableThatChangesNothing() {
+    var router = Router(table(weights: [1, 1, 1]), seed: 0)
+    #expect(servers(&router, 2) == [0, 1])
+    router.install(table(weights: [1, 1, 1]), seed: 0)
+    #expect(servers(&router, 2) == [2, 0])
+    router.install(table(weights: [1, 1, 2]), seed: 0)
+    #expect(servers(&router, 1) == [2])
+  }
+
   @Test func theBackendOfAServer() {
     let table = table([2, 1, 3])
     #expect((0..<6).map { table.backend(ofServer: $0) } == [0, 0, 1, 2, 2, 2])

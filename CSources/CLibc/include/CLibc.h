@@ -38,6 +38,10 @@ struct system_file {
 int system_file_of(int descriptor, struct system_file *out);
 int system_file_at(const char *path, struct system_file *out);
 int system_remove(const char *path);
+// Writes a new file beside `path` with these bytes and `mode`, gets it onto the disk, and gives it
+// the name. A reader finds the former file or this one, whole, whatever happens meanwhile.
+// [open(2), write(2), fsync(2), rename(2): ENOENT, EACCES, ENOSPC, EROFS, …; -ENAMETOOLONG]
+int system_replace_file(const char *path, const uint8_t *bytes, size_t count, uint32_t mode);
 // The names in a directory but "." and "..", each ended by a NUL; returns their bytes. -EFBIG when
 // they do not fit. [opendir(3), readdir(3)]
 int64_t system_directory_names(const char *path, uint8_t *into, size_t capacity);

@@ -1,0 +1,146 @@
+internal import Config
+internal import DataPlane
+internal import Routing
+internal import System
+internal import Wire
+
+/// What a server starts with, made step by step. Any step may fail, and then nothing is left
+/// running.
+struct Beginning {
+  let inForce: InForce
+  let facts: Preflight.Facts
+  /// What was warned of.
+  let warnings: [String]
+  let hasRing: Bool
+  let report: ServiceReport
+  let admin: AdminServer?
+  /// Metrics and the live page on TCP.
+  let page: PageServer?
+  let logs: LogSwitch
+  let pool: WorkerPool
+  let bans: BanList
+
+  init(_ configured: Snapshot) throws(Server.Refusal) {
+    Notice.setLevel(configured.log.level)
+    report = ServiceReport()
+    let handedOver = InheritedSockets.take()
+    let activation = Activation(configured, handedOver)
+    for sentence in activation.notes { Notice.write(sentence) }
+    for sentence in activation.warnings { Notice.write(sentence, .warning) }
+    guard activation.errors.isEmpty else {
+      throw Server.Refusal(sentences: activation.errors)
+    }
+    let snapshot = activation.snapshot
+    let facts = Preflight.facts(for: snapshot)
+    let preflight = Preflight(snapshot, facts) { address in
+      handedOver.listening.contains { $0.serves(address) } ? nil : Sockets.obstacle(to: address)
+    }
+    guard preflight.errors.isEmpty else { throw Server.Refusal(sentences: preflight.errors) }
+    for sentence in preflight.warnings { Notice.write(sentence, .warning) }
+
+    self.facts = facts
+    warnings = preflight.warnings
+    hasRing = facts.ringDenied == nil && snapshot.events != .epoll
+    admin = try Beginning.openAdmin(snapshot)
+    bans = BanList(directory: snapshot.stateDirectory)
+    do throws(Server.Refusal) {
+      page = try Beginning.openPage(snapshot)
+    } catch {
+      admin?.stop()
+      throw error
+    }
+    do throws(Server.Refusal) {
+      logs = LogSwitch(try Beginning.openLog(snapshot.log, workers: facts.workers))
+    } catch {
+      admin?.stop()
+      page?.stop()
+      throw error
+    }
+    let passage = Passage(
+      from: InForce(
+        snapshot: snapshot, table: RouteTable(listeners: [], backends: [], servers: []),
+        inherited: handedOver),
+      to: snapshot, RuntimeChanges(), hasRing: hasRing)
+    inForce = passage.next
+    let reserved =
+      admin == nil ? 0 : AdminServer.reserved(descriptors: facts.descriptors)
+    do throws(Server.Refusal) {
+      pool = try Beginning.startPool(
+        passage, facts, hasRing: hasRing,
+        descriptors: max(0, preflight.descriptorsForConnections - reserved), logs, bans)
+    } catch {
+      admin?.stop()
+      page?.stop()
+      logs.close(logs.change(to: nil), waitingAtMostMs: 0)
+      throw error
+    }
+  }
+
+  private static func openAdmin(_ snapshot: Snapshot) throws(Server.Refusal) -> AdminServer? {
+    guard let settings = snapshot.admin else { return nil }
+    do throws(AdminFault) {
+      let limit = (try? DescriptorLimit.current())?.soft ?? 0
+      return try AdminServer(settings, descriptors: limit)
+    } catch {
+      throw Server.Refusal(sentences: error.sentences)
+    }
+  }
+
+  private static func openPage(_ snapshot: Snapshot) throws(Server.Refusal) -> PageServer? {
+    guard let settings = snapshot.metrics else { return nil }
+    do throws(PageServer.Fault) {
+      return try PageServer(settings)
+    } catch {
+      throw Server.Refusal(sentences: [error.description])
+    }
+  }
+
+  private static func openLog(
+    _ settings: LogSettings, workers: Int
+  ) throws(Server.Refusal) -> ConnectionLog? {
+    do throws(SystemError) {
+      return try ConnectionLog.open(settings, workers: workers)
+    } catch {
+      throw Server.Refusal(sentences: ["the connection log cannot be written: \(error)"])
+    }
+  }
+
+  private static func startPool(
+    _ passage: Passage, _ facts: Preflight.Facts, hasRing: Bool, descriptors: Int,
+    _ logs: LogSwitch, _ bans: BanList
+  ) throws(Server.Refusal) -> WorkerPool {
+    let snapshot = passage.next.snapshot
+    for address in passage.step.opened where address.inherited == nil {
+      if let path = address.address.file { _ = try? Sockets.removeStaleSocket(at: path) }
+    }
+    let settings = PoolSettings(
+      events: hasRing ? .ring : .epoll, workers: facts.workers,
+      maxConnections: snapshot.limits.maxConnections,
+      descriptors: descriptors)
+    do throws(WorkerPool.Failure) {
+      return try WorkerPool(
+        settings, table: passage.next.table, bans: bans.table, listening: passage.step.opened,
+        sink: { _ in RecordLines(logs) })
+    } catch {
+      throw Server.Refusal(sentences: [sentence(about: error, passage)])
+    }
+  }
+
+  /// What the look before the start could not foresee.
+  private static func sentence(about failure: WorkerPool.Failure, _ passage: Passage) -> String {
+    switch failure {
+    case .listen(let failure): passage.sentence(about: failure)
+    case .worker(let error):
+      "a worker cannot start: \(error.call): \(SystemError.Code(rawValue: error.number))"
+    }
+  }
+}
+
+extension Passage {
+  func sentence(about failure: ListenError) -> String {
+    let entry = step.entries.first { $0.tag == failure.address.tag }
+    let listener = entry.map { next.snapshot.listeners[$0.listener].name } ?? ""
+    let code = SystemError.Code(rawValue: failure.error.number)
+    return "listener \(listener): \(failure.address.address): \(failure.error.call): \(code)"
+  }
+}

@@ -1,0 +1,56 @@
+internal import AdminAPI
+internal import Config
+internal import DataPlane
+internal import Routing
+internal import System
+internal import Wire
+
+/// All that a reload changes, as one value: it is prepared as a copy and put in force as a whole.
+struct InForce: Sendable {
+  /// As the file says, with the addresses of sockets that were handed over.
+  var snapshot: Snapshot
+  /// What workers route by; made of the snapshot and the changes.
+  var table: RouteTable
+  var changes = RuntimeChanges()
+  var sockets = SocketBook()
+  var series = SeriesBook()
+  /// Sockets that were handed over and are still open.
+  var inherited: InheritedSockets
+  /// 1 after the start; each reload that is applied adds one.
+  var generation: UInt64 = 1
+  var loadedWallMs = Clock.wallMs
+  /// What was removed and still has connections.
+  var drains = RemovalDrains()
+  /// The newest last.
+  var reloads: [ReloadSummary] = []
+  var reloadCounts: [ReloadResult.Outcome: UInt64] = [:]
+
+  /// Reloads that `status` shows.
+  static let reloadsKept = 10
+
+  mutating func note(_ summary: ReloadSummary) {
+    reloadCounts[summary.outcome, default: 0] += 1
+    reloads.append(summary)
+    if reloads.count > InForce.reloadsKept { reloads.removeFirst() }
+  }
+}
+
+/// What the data plane is to take for a configuration to be in force.
+struct Passage: Sendable {
+  var next: InForce
+  let step: SocketBook.Step
+
+  /// - Parameters:
+  ///   - former: what it takes the place of.
+  ///   - snapshot: with the addresses of sockets that were handed over.
+  init(from former: InForce, to snapshot: Snapshot, _ changes: RuntimeChanges, hasRing: Bool) {
+    next = former
+    next.snapshot = snapshot
+    next.changes = changes
+    let applied = changes.applied(to: snapshot)
+    step = next.sockets.step(to: applied.bindings(former.inherited.listening))
+    next.table = applied.routeTable(
+      hasRing: hasRing, sockets: step.entries, series: next.series.plan(for: snapshot))
+    next.inherited.listening.removeAll { [step] in step.retiredInherited.contains($0.address) }
+  }
+}
