@@ -17,12 +17,17 @@ struct RemovalDrains: Sendable, Equatable {
   }
 
   struct Entry: Sendable, Equatable {
+    let sinceNs: UInt64
     let untilNs: UInt64
     /// Its connections were told to end.
     var isCut = false
   }
 
   private(set) var entries: [Thing: Entry] = [:]
+
+  /// A listener that is closed may still bring those who wait in its queue; nothing has ended
+  /// before.
+  static let leastNs: UInt64 = 100_000_000
 
   var isEmpty: Bool { entries.isEmpty }
 
@@ -35,7 +40,9 @@ struct RemovalDrains: Sendable, Equatable {
     for thing in cancelled { entries[thing] = nil }
     let begun = RemovalDrains.things(in: former).subtracting(there).sorted()
     let untilNs = nowNs + UInt64(snapshot.drainMs) * 1_000_000
-    for thing in begun where entries[thing] == nil { entries[thing] = Entry(untilNs: untilNs) }
+    for thing in begun where entries[thing] == nil {
+      entries[thing] = Entry(sinceNs: nowNs, untilNs: untilNs)
+    }
     return (begun, cancelled)
   }
 
@@ -55,7 +62,9 @@ struct RemovalDrains: Sendable, Equatable {
   mutating func look(
     nowNs: UInt64, live: [Thing: Int]
   ) -> (finished: [Thing], due: [Thing]) {
-    let finished = entries.keys.filter { live[$0] == 0 }.sorted()
+    let finished = entries.filter { entry in
+      live[entry.key] == 0 && nowNs >= entry.value.sinceNs + RemovalDrains.leastNs
+    }.keys.sorted()
     for thing in finished { entries[thing] = nil }
     let due = entries.filter { nowNs >= $0.value.untilNs && !$0.value.isCut }.keys.sorted()
     for thing in due { entries[thing]?.isCut = true }

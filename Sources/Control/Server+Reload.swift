@@ -198,16 +198,16 @@ extension Server {
 
   private func commit(_ prepared: Prepared, _ former: InForce) -> [Int] {
     var passage = prepared.passage
-    let now = Clock.monotonicNs
     passage.next.generation = former.generation + 1
     passage.next.loadedWallMs = Clock.wallMs
     let snapshot = passage.next.snapshot
-    let (begun, cancelled) = passage.next.drains.follow(
-      from: former.snapshot, to: snapshot, nowNs: now)
     ending.withLock { $0.setDrain(ms: snapshot.drainMs) }
     // Workers look at it when they take the table.
     let formerLog = prepared.log.map { logs.change(to: $0.log) }
     let slow = commit(passage, prepared.opened)
+    let (begun, cancelled) = inForce.withLock {
+      $0.drains.follow(from: former.snapshot, to: snapshot, nowNs: Clock.monotonicNs)
+    }
     if let formerLog { logs.close(formerLog, waitingAtMostMs: Server.logChangeMs) }
     if snapshot.log.level != former.snapshot.log.level { Notice.setLevel(snapshot.log.level) }
     if let change = prepared.admin { admin?.commit(change) }
@@ -231,6 +231,7 @@ extension Server {
       // These have gone on meanwhile.
       next.reloads = inForce.reloads
       next.reloadCounts = inForce.reloadCounts
+      next.drains = inForce.drains
       inForce = next
     }
     // Nobody can connect to these any more; whoever waits is served.
