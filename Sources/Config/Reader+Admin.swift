@@ -25,7 +25,7 @@ extension Reader {
   }
 
   private mutating func roles(_ key: AdminKey, _ node: Tree.Node) -> [AdminSettings.Account] {
-    items(key, node, limit: Reader.rolesMax, mayBeEmpty: true, Scalar.account).map(\.value)
+    items(key, node, Scalar.account).map(\.value)
   }
 
   /// Nil when the value is no mapping.
@@ -37,17 +37,14 @@ extension Reader {
     for (key, node) in fields {
       switch key {
       case .bind:
-        metrics.binds = items(key, node, limit: Reader.metricsBindsMax, Scalar.metricsBinds).map {
+        metrics.binds = items(key, node, Scalar.metricsBinds).map {
           BindDraft(text: $0.text, addresses: $0.value)
         }
       case .page: metrics.hasPage = value(key, node, Scalar.truth)
-      case .hosts:
-        metrics.hosts = items(
-          key, node, limit: Reader.hostsMax, mayBeEmpty: true, Scalar.hostName
-        ).map(\.value)
+      case .hosts: metrics.hosts = items(key, node, Scalar.hostName).map(\.value)
       case .topClients:
         read(key, node, into: &metrics.topClients) { text throws(Unreadable) in
-          text == "off" ? 0 : try Scalar.number(text, in: 1...1000)
+          text == "off" ? 0 : try Scalar.number(text, in: key.range)
         }
       }
     }
@@ -72,7 +69,7 @@ extension Reader {
   private mutating func logFields(_ key: LogKey, _ node: Tree.Node) -> [LogField]? {
     if case .scalar("all", _) = node.value { return nil }
     var fields: [LogField] = []
-    for (text, field) in items(key, node, limit: LogField.allCases.count, Scalar.logField) {
+    for (text, field) in items(key, node, Scalar.logField) {
       if fields.contains(field) {
         diagnostics.error(text.position, "fields: \(field.rawValue) is listed twice")
       } else {
@@ -84,7 +81,7 @@ extension Reader {
 
   /// An address alone, or a mapping with one.
   mutating func servers(_ key: BackendKey, _ node: Tree.Node, _ path: String) -> [Located<Server>] {
-    nodes(key, node, limit: Reader.serversMax).compactMap { node in
+    nodes(key, node).compactMap { node in
       switch node.value {
       case .mapping: return weightedServer(node, path)
       case .scalar, .sequence:
@@ -100,10 +97,10 @@ extension Reader {
     for (key, node) in fields {
       switch key {
       case .address: server = located(key, node, Scalar.server)
-      case .weight: readNumber(key, node, 0...Server.weightMax, into: &weight)
+      case .weight: readNumber(key, node, into: &weight)
       }
     }
-    requireEach([.address], in: fields, of: "a server", node)
+    requireEach(ServerKey.allCases.filter(\.isRequired), in: fields, of: "a server", node)
     server?.value.weight = weight
     return server
   }

@@ -7,10 +7,9 @@ extension Reader {
 
   /// Nil when no list can be made out. One that lost some of its items has been reported.
   mutating func networks(
-    _ key: some SchemaKey, _ node: Tree.Node, mayBeEmpty: Bool
+    _ key: some SchemaKey, _ node: Tree.Node
   ) -> Located<[NetworkDraft]>? {
-    let items = items(
-      key, node, limit: Reader.networksMax, mayBeEmpty: mayBeEmpty, Scalar.network)
+    let items = items(key, node, Scalar.network)
     let drafts = items.map { NetworkDraft(text: $0.text, network: $0.value) }
     return Located(value: drafts, position: node.position)
   }
@@ -36,7 +35,7 @@ extension Reader {
     for (key, node) in fields {
       switch key {
       case .sources:
-        let sources = nodes(key, node, limit: Reader.sourcesMax).compactMap {
+        let sources = nodes(key, node).compactMap {
           source($0, "\(path).sources")
         }
         draft.sources = Located(value: sources, position: node.position)
@@ -60,7 +59,7 @@ extension Reader {
     var header: Located<HeaderRule>?
     for (key, node) in fields {
       switch key {
-      case .networks: networks = self.networks(key, node, mayBeEmpty: false)?.value
+      case .networks: networks = self.networks(key, node)?.value
       case .header: header = located(key, node, Scalar.word)
       }
     }
@@ -93,7 +92,7 @@ extension Reader {
     _ key: BackendKey, _ node: Tree.Node, _ path: String
   ) -> Located<[Located<TLVDraft>]>? {
     var drafts: [Located<TLVDraft>] = []
-    for node in nodes(key, node, limit: Reader.tlvsMax) {
+    for node in nodes(key, node) {
       let draft: TLVDraft?
       switch node.value {
       case .mapping: draft = describedTLV(node, path)
@@ -139,7 +138,7 @@ extension Reader {
   }
 
   mutating func relayedTypes(_ key: BackendKey, _ node: Tree.Node) -> Located<[Located<UInt8>]>? {
-    let types = items(key, node, limit: Reader.tlvsMax, Scalar.relayedType)
+    let types = items(key, node, Scalar.relayedType)
     for (text, type) in types { warn(ofRelayed: type, text) }
     return Located(
       value: types.map { Located(value: $0.value, position: $0.text.position) },
@@ -175,9 +174,8 @@ extension Reader {
           try Scalar.headerLimit(
             text, atLeast: ProxyV2.maximumLengthWithoutTLVs, mayBeNumber: true)
         }
-      // A larger block than the limit of most receivers helps none of them.
       case .align:
-        draft.alignment = number(key, node, 1...1024).map {
+        draft.alignment = number(key, node).map {
           Located(value: $0, position: node.position)
         }
       }

@@ -34,7 +34,7 @@ struct Reader {
       case .timeouts:
         let drainMs = readTimeouts(node, TimeoutKey.global, "timeouts", &draft.timeouts)
         if let drainMs { draft.drainMs = drainMs }
-      case .trustedNetworks: draft.trusted = networks(key, node, mayBeEmpty: true)
+      case .trustedNetworks: draft.trusted = networks(key, node)
       case .listeners: draft.listeners = listeners(node)
       case .backends: draft.backends = backends(node)
       }
@@ -47,8 +47,7 @@ struct Reader {
   private mutating func readLimits(_ node: Tree.Node, into limits: inout Limits) {
     for (key, node) in fields(of: node, LimitsKey.allCases, path: "limits") {
       switch key {
-      // Two descriptors each: the kernel's default fs.nr_open of 2^20 allows half of this.
-      case .maxConnections: readNumber(key, node, 1...1_000_000, into: &limits.maxConnections)
+      case .maxConnections: readNumber(key, node, into: &limits.maxConnections)
       }
     }
   }
@@ -80,7 +79,7 @@ struct Reader {
   }
 
   private mutating func listeners(_ node: Tree.Node) -> [ListenerDraft] {
-    named(node, "listener", limit: Reader.listenersMax).map { listener($0) }
+    named(.listeners, node, "listener").map { listener($0) }
   }
 
   private mutating func listener(_ entry: Tree.Entry) -> ListenerDraft {
@@ -92,29 +91,28 @@ struct Reader {
     for (key, node) in fields {
       switch key {
       case .bind:
-        draft.binds = items(key, node, limit: Reader.bindsMax) { text throws(Unreadable) in
+        draft.binds = items(key, node) { text throws(Unreadable) in
           try Endpoint.binds(text)
         }.map { BindDraft(text: $0.text, addresses: $0.value) }
       case .type: read(key, node, into: &draft.type, Scalar.word)
       case .noSNI: draft.withoutName = located(key, node, Scalar.word)
       case .notTLS: draft.notTLS = located(key, node, Scalar.word)
       case .backend: draft.backend = located(key, node) { text throws(Unreadable) in text }
-      case .trustedNetworks: draft.trusted = networks(key, node, mayBeEmpty: true)
+      case .trustedNetworks: draft.trusted = networks(key, node)
       case .inherit: draft.inherit = located(key, node, Scalar.truth)
       case .proxyProtocol: draft.proxyProtocol = proxyProtocol(node, "\(path).proxy-protocol")
       case .timeouts:
         readTimeouts(node, TimeoutKey.listener, "\(path).timeouts", &draft.timeouts)
       case .congestion: draft.congestion = value(key, node, Scalar.congestion)
-      case .backlog: draft.backlog = number(key, node, 1...65_535)
+      case .backlog: draft.backlog = number(key, node)
       }
     }
-    require(ListenerKey.bind, in: fields, of: "listener", entry)
-    require(ListenerKey.backend, in: fields, of: "listener", entry)
+    require(in: fields, of: "listener", entry)
     return draft
   }
 
   private mutating func backends(_ node: Tree.Node) -> [BackendDraft] {
-    named(node, "backend", limit: Reader.backendsMax).map { backend($0) }
+    named(.backends, node, "backend").map { backend($0) }
   }
 
   private mutating func backend(_ entry: Tree.Entry) -> BackendDraft {
@@ -135,7 +133,7 @@ struct Reader {
       case .passClientProxyHeader:
         draft.passesClientHeader = located(key, node, Scalar.truth)
       case .balance: read(key, node, into: &draft.balance, Scalar.word)
-      case .retries: draft.retries = number(key, node, 0...100)
+      case .retries: draft.retries = number(key, node)
       case .timeouts:
         readTimeouts(node, TimeoutKey.backend, "\(path).timeouts", &draft.timeouts)
       case .source: draft.source = located(key, node, Endpoint.source)
@@ -143,12 +141,12 @@ struct Reader {
       case .congestion: draft.congestion = value(key, node, Scalar.congestion)
       }
     }
-    require(BackendKey.servers, in: fields, of: "backend", entry)
+    require(in: fields, of: "backend", entry)
     return draft
   }
 
   /// 1024 is what the affinity mask of glibc, cpu_set_t, holds. CPU_SET(3)
   private static func workers(_ text: String) throws(Unreadable) -> WorkerCount {
-    text == "auto" ? .auto : .count(try Scalar.number(text, in: 1...1024))
+    text == "auto" ? .auto : .count(try Scalar.number(text, in: RootKey.workers.range))
   }
 }

@@ -26,7 +26,8 @@ extension Reader {
   }
 
   /// The entries of a mapping from names to things, as many as `limit`, with good names only.
-  mutating func named(_ node: Tree.Node, _ noun: String, limit: Int) -> [Tree.Entry] {
+  mutating func named(_ key: RootKey, _ node: Tree.Node, _ noun: String) -> [Tree.Entry] {
+    let limit = key.bounds.most
     guard let entries = entries(of: node, path: "\(noun)s") else { return [] }
     if entries.isEmpty {
       diagnostics.error(node.position, "\(noun)s is empty; it needs one at least")
@@ -64,14 +65,15 @@ extension Reader {
     return "; \(subject) takes \(keys.joined(separator: ", "))"
   }
 
-  /// Reports a key that must be there, at the name of the thing that lacks it.
+  /// Reports keys that must be there, at the name of the thing that lacks them.
   mutating func require<Key: SchemaKey>(
-    _ key: Key, in fields: [(Key, Tree.Node)], of noun: String, _ entry: Tree.Entry
+    in fields: [(Key, Tree.Node)], of noun: String, _ entry: Tree.Entry
   ) {
-    guard !fields.contains(where: { $0.0 == key }) else { return }
-    diagnostics.error(
-      entry.position,
-      "\(noun) \"\(entry.key)\" has no \(key.rawValue); it takes \(key.takes)")
+    for key in Key.allCases where key.isRequired && !fields.contains(where: { $0.0 == key }) {
+      diagnostics.error(
+        entry.position,
+        "\(noun) \"\(entry.key)\" has no \(key.rawValue); it takes \(key.takes)")
+    }
   }
 
   // MARK: Scalars
@@ -116,33 +118,28 @@ extension Reader {
     if let value = value(key, node, parse) { target = value }
   }
 
-  mutating func number(
-    _ key: some SchemaKey, _ node: Tree.Node, _ range: ClosedRange<Int>
-  ) -> Int? {
-    value(key, node) { text throws(Unreadable) in try Scalar.number(text, in: range) }
+  mutating func number(_ key: some SchemaKey, _ node: Tree.Node) -> Int? {
+    let range = key.range
+    return value(key, node) { text throws(Unreadable) in try Scalar.number(text, in: range) }
   }
 
-  mutating func readNumber(
-    _ key: some SchemaKey, _ node: Tree.Node, _ range: ClosedRange<Int>, into target: inout Int
-  ) {
-    if let number = number(key, node, range) { target = number }
+  mutating func readNumber(_ key: some SchemaKey, _ node: Tree.Node, into target: inout Int) {
+    if let number = number(key, node) { target = number }
   }
 
   /// The items of a list, or the one item that stands for a list of one.
   mutating func items<Value>(
-    _ key: some SchemaKey, _ node: Tree.Node, limit: Int, mayBeEmpty: Bool = false,
-    _ parse: Parse<Value>
+    _ key: some SchemaKey, _ node: Tree.Node, _ parse: Parse<Value>
   ) -> [(text: Located<String>, value: Value)] {
-    nodes(key, node, limit: limit, mayBeEmpty: mayBeEmpty).compactMap { node in
+    nodes(key, node).compactMap { node in
       guard let text = text(key, node), let value = value(key, node, parse) else { return nil }
       return (Located(value: text, position: node.position), value)
     }
   }
 
   /// The same, of any shape.
-  mutating func nodes(
-    _ key: some SchemaKey, _ node: Tree.Node, limit: Int, mayBeEmpty: Bool = false
-  ) -> [Tree.Node] {
+  mutating func nodes(_ key: some SchemaKey, _ node: Tree.Node) -> [Tree.Node] {
+    let (limit, mayBeEmpty) = key.bounds
     let nodes: [Tree.Node]
     switch node.value {
     case .sequence(let items): nodes = items

@@ -89,11 +89,12 @@ extension Scalar {
     if let type = try? tlvType(text) {
       throw Unreadable("\(text) has no value: { type: \(hexadecimal(type)), value: \"text\" }")
     }
-    let names: KeyValuePairs<String, TLVDraft> = [
-      "unique-id": .uniqueID, "crc32c": .checksum, "authority": .authority, "alpn": .alpn,
-    ]
-    return try choice(text, of: names, takes: "unique-id, crc32c, authority and alpn")
+    return try choice(text, of: tlvNames, takes: "unique-id, crc32c, authority and alpn")
   }
+
+  static let tlvNames: KeyValuePairs<String, TLVDraft> = [
+    "unique-id": .uniqueID, "crc32c": .checksum, "authority": .authority, "alpn": .alpn,
+  ]
 
   /// The name of a network namespace; section 2.2.8 has "a US-ASCII string".
   static func networkNamespace(_ text: String) throws(Unreadable) -> String {

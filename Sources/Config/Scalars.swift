@@ -122,6 +122,9 @@ enum Scalar {
     return .file(text)
   }
 
+  /// The same for editors.
+  static let namePattern = "^[A-Za-z0-9._-]{1,\(nameLengthMax)}$"
+
   /// Whether `text` may name a listener or a backend.
   static func isName(_ text: String) -> Bool {
     (1...nameLengthMax).contains(text.utf8.count) && text.utf8.allSatisfy { isNameByte($0) }

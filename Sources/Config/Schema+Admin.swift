@@ -1,12 +1,15 @@
 enum AdminKey: String, SchemaKey {
   case socket, mode, group, operate, view
 
-  var takes: String {
+  var type: ValueType {
     switch self {
-    case .socket: "an absolute path"
-    case .mode: "permissions in octal digits, such as \"0660\""
-    case .group: "the name of a group"
-    case .operate, .view: "names of users, and of groups after an \"@\""
+    case .socket: .path
+    case .mode: .text("permissions in octal digits, such as \"0660\"")
+    case .group: .text("the name of a group")
+    case .operate, .view:
+      .list(
+        of: .text("a name"), takes: "names of users, and of groups after an \"@\"",
+        atMost: Reader.rolesMax, mayBeEmpty: true)
     }
   }
 
@@ -25,12 +28,17 @@ enum MetricsKey: String, SchemaKey {
   case bind, page, hosts
   case topClients = "top-clients"
 
-  var takes: String {
+  var type: ValueType {
     switch self {
-    case .bind: "an address such as \"127.0.0.1:9180\", or a list"
-    case .page: "true or false"
-    case .hosts: "host names"
-    case .topClients: "off, or a number from 1 to 1000"
+    case .bind:
+      .list(
+        of: .text("an address", pattern: ":"),
+        takes: "an address such as \"127.0.0.1:9180\", or a list", atMost: Reader.metricsBindsMax)
+    case .page: .truth
+    case .hosts:
+      .list(
+        of: .text("a host name"), takes: "host names", atMost: Reader.hostsMax, mayBeEmpty: true)
+    case .topClients: .either([.words(["off"]), .number(1...1000)])
     }
   }
 
@@ -48,12 +56,15 @@ enum MetricsKey: String, SchemaKey {
 enum ServerKey: String, SchemaKey {
   case address, weight
 
-  var takes: String {
+  var type: ValueType {
     switch self {
-    case .address: "an address such as \"192.0.2.10:25\" or \"unix:/run/x.sock\""
-    case .weight: "a number from 0 to 256"
+    case .address:
+      .text("an address such as \"192.0.2.10:25\" or \"unix:/run/x.sock\"", pattern: ":")
+    case .weight: .number(0...Server.weightMax)
     }
   }
+
+  var isRequired: Bool { self == .address }
 
   var defaultText: String? {
     switch self {

@@ -1,15 +1,21 @@
+import Routing
+import Wire
+
 /// The keys of what a listener takes of the PROXY protocol, when it is no plain `off`.
 enum ProxyProtocolKey: String, SchemaKey {
   case sources, inherit
   case maxHeader = "max-header"
   case unknown
 
-  var takes: String {
+  var type: ValueType {
     switch self {
-    case .sources: "a list of networks and what their header is"
-    case .inherit: "true or false"
-    case .maxHeader: "a size such as 4KiB"
-    case .unknown: "accept or reject"
+    case .sources:
+      .list(
+        of: .section("listeners.NAME.proxy-protocol.sources"),
+        takes: "a list of networks and what their header is", atMost: Reader.sourcesMax)
+    case .inherit: .truth
+    case .maxHeader: .size
+    case .unknown: .words(["accept", "reject"])
     }
   }
 
@@ -27,12 +33,16 @@ enum ProxyProtocolKey: String, SchemaKey {
 enum SourceKey: String, SchemaKey {
   case networks, header
 
-  var takes: String {
+  var type: ValueType {
     switch self {
-    case .networks: "networks such as 192.0.2.0/28, addresses, or unix"
-    case .header: "require, accept or forbid"
+    case .networks:
+      .list(
+        of: .text("a network"), takes: ValueType.networks.takes, atMost: Reader.networksMax)
+    case .header: .words(HeaderRule.words)
     }
   }
+
+  var isRequired: Bool { true }
 
   var defaultText: String? { nil }
 }
@@ -41,11 +51,12 @@ enum SourceKey: String, SchemaKey {
 enum TLVKey: String, SchemaKey {
   case netns, type, value
 
-  var takes: String {
+  var type: ValueType {
     switch self {
-    case .netns: "the name of a network namespace"
-    case .type: "a number from 0xE0 to 0xEF"
-    case .value: "a text, in which ${listener} and others stand for what they name"
+    case .netns: .text("the name of a network namespace")
+    // Those for experiments are taken too, with a warning.
+    case .type: .octet(0xe0...0xf7, takes: "a number from 0xE0 to 0xEF")
+    case .value: .text("a text, in which ${listener} and others stand for what they name")
     }
   }
 
@@ -56,10 +67,11 @@ enum TLVKey: String, SchemaKey {
 enum ProxyHeaderKey: String, SchemaKey {
   case limit, align
 
-  var takes: String {
+  var type: ValueType {
     switch self {
-    case .limit: "a number of bytes, or a size such as 1KiB"
-    case .align: "a number from 1 to 1024"
+    case .limit: .either([.number(ProxyV2.maximumLengthWithoutTLVs...Scalar.headerLimitMax), .size])
+    // A larger block than the limit of most receivers helps none of them.
+    case .align: .number(1...1024)
     }
   }
 

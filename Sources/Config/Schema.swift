@@ -1,8 +1,11 @@
+import Routing
+
 /// One key of one mapping of the file. The keys of a mapping are the cases of an enum, so that the
 /// reader's switch is complete, an unknown key finds its nearest, and the reference can be checked.
 protocol SchemaKey: CaseIterable, Hashable, RawRepresentable, Sendable where RawValue == String {
-  /// What a value is, to follow "takes" in a sentence.
-  var takes: String { get }
+  var type: ValueType { get }
+  /// Whether its mapping is nothing without it. None at the top level is: includes may have it.
+  var isRequired: Bool { get }
   /// As a file would write it; nil when the key must be there, or has no value unless it is.
   var defaultText: String? { get }
 }
@@ -44,16 +47,19 @@ enum RootKey: String, SchemaKey {
   case trustedNetworks = "trusted-networks"
   case listeners, backends
 
-  var takes: String {
+  var type: ValueType {
     switch self {
-    case .include: "the path of a file or directory, or a list"
-    case .workers: "auto or a number from 1 to 1024"
-    case .events: "auto, ring or epoll"
-    case .admin, .metrics, .log, .limits, .timeouts: "a mapping of settings"
-    case .stateDirectory: "an absolute path"
-    case .trustedNetworks: "networks such as 192.0.2.0/28, addresses, or unix"
-    case .listeners: "a mapping of names to listeners"
-    case .backends: "a mapping of names to backends"
+    case .include:
+      .list(
+        of: .text("a path"), takes: "the path of a file or directory, or a list",
+        atMost: Inclusion.filesMax, mayBeEmpty: true)
+    case .workers: .either([.words(["auto"]), .number(1...1024)])
+    case .events: .words(EventsChoice.words)
+    case .admin, .metrics, .log, .limits, .timeouts: .section(rawValue)
+    case .stateDirectory: .path
+    case .trustedNetworks: .networks
+    case .listeners: .names(of: "listeners.NAME", noun: "listener", atMost: Reader.listenersMax)
+    case .backends: .names(of: "backends.NAME", noun: "backend", atMost: Reader.backendsMax)
     }
   }
 
@@ -71,12 +77,17 @@ enum RootKey: String, SchemaKey {
 enum LogKey: String, SchemaKey {
   case connections, format, fields, level
 
-  var takes: String {
+  var type: ValueType {
     switch self {
-    case .connections: "stdout, journal, off or an absolute path"
-    case .format: "json or text"
-    case .fields: "all, or a list of fields"
-    case .level: "error, warning, info or debug"
+    case .connections: .either([.words(["stdout", "journal", "off"]), .path])
+    case .format: .words(LogFormat.words)
+    case .fields:
+      .either([
+        .words(["all"]),
+        .list(
+          of: .words(LogField.words), takes: "a list of fields", atMost: LogField.allCases.count),
+      ])
+    case .level: .words(LogLevel.words)
     }
   }
 
@@ -93,7 +104,12 @@ enum LogKey: String, SchemaKey {
 enum LimitsKey: String, SchemaKey {
   case maxConnections = "max-connections"
 
-  var takes: String { "a number from 1 to 1000000" }
+  var type: ValueType {
+    switch self {
+    // Two descriptors each: the kernel's default fs.nr_open of 2^20 allows half of this.
+    case .maxConnections: .number(1...1_000_000)
+    }
+  }
   var defaultText: String? { "100000" }
 }
 
@@ -112,9 +128,7 @@ enum TimeoutKey: String, SchemaKey {
   /// Without `preface` and `proxy-header`: which backend it is shows only after them.
   static let backend: [TimeoutKey] = [.connect, .idle, .halfClosed, .maxAge]
 
-  var takes: String {
-    mayBeOff ? "a duration such as 10s, or off" : "a duration such as 10s"
-  }
+  var type: ValueType { .duration(mayBeOff: mayBeOff, mayBeZero: self == .drain) }
 
   var defaultText: String? {
     switch self {
@@ -147,20 +161,26 @@ enum ListenerKey: String, SchemaKey {
   case proxyProtocol = "proxy-protocol"
   case timeouts, congestion, backlog
 
-  var takes: String {
+  var type: ValueType {
     switch self {
-    case .bind: "an address such as \":25\", \"127.0.0.1:25\" or \"unix:/run/x.sock\", or a list"
-    case .type: "tcp, server-first or tls"
-    case .backend: "the name of a backend"
-    case .noSNI, .notTLS: "backend or reject"
-    case .trustedNetworks: "networks such as 192.0.2.0/28, addresses, or unix"
-    case .inherit: "true or false"
-    case .proxyProtocol: "off, or a mapping of settings"
-    case .timeouts: "a mapping of settings"
-    case .congestion: "the name of a congestion control such as bbr"
-    case .backlog: "a number from 1 to 65535"
+    case .bind:
+      .list(
+        of: .text("an address", pattern: ":"),
+        takes: "an address such as \":25\", \"127.0.0.1:25\" or \"unix:/run/x.sock\", or a list",
+        atMost: Reader.bindsMax)
+    case .type: .words(ListenerType.words)
+    case .backend: .name
+    case .noSNI, .notTLS: .words(HelloFallback.words)
+    case .trustedNetworks: .networks
+    case .inherit: .truth
+    case .proxyProtocol: .either([.words(["off"]), .section("listeners.NAME.proxy-protocol")])
+    case .timeouts: .section("listeners.NAME.timeouts")
+    case .congestion: .congestion
+    case .backlog: .number(1...65_535)
     }
   }
+
+  var isRequired: Bool { self == .bind || self == .backend }
 
   var defaultText: String? {
     switch self {
@@ -183,23 +203,36 @@ enum BackendKey: String, SchemaKey {
   case passClientProxyHeader = "pass-client-proxy-header"
   case balance, retries, timeouts, source, splice, congestion
 
-  var takes: String {
+  var type: ValueType {
     switch self {
     case .servers:
-      "a list of addresses such as \"192.0.2.10:25\" or \"unix:/run/x.sock\", or of mappings"
-    case .sendProxy: "none, v1 or v2"
-    case .proxyTLVs: "names such as unique-id and crc32c, or mappings such as { netns: blue }"
-    case .relayTLVs: "names such as unique-id or aws, or types such as 0xEA"
-    case .proxyHeader: "a mapping of settings"
-    case .passClientProxyHeader: "true or false"
-    case .balance: "round-robin"
-    case .retries: "a number from 0 to 100"
-    case .timeouts: "a mapping of settings"
-    case .source: "an address without a port, such as 192.0.2.5"
-    case .splice: "auto, inline, ring or off"
-    case .congestion: "the name of a congestion control such as bbr"
+      .list(
+        of: .either([ServerKey.address.type, .section("backends.NAME.servers")]),
+        takes:
+          "a list of addresses such as \"192.0.2.10:25\" or \"unix:/run/x.sock\", or of mappings",
+        atMost: Reader.serversMax)
+    case .sendProxy: .words(SendProxy.words)
+    case .proxyTLVs:
+      .list(
+        of: .either([.words(Scalar.tlvNames.map(\.key)), .section("backends.NAME.proxy-tlvs")]),
+        takes: "names such as unique-id and crc32c, or mappings such as { netns: blue }",
+        atMost: Reader.tlvsMax)
+    case .relayTLVs:
+      .list(
+        of: .either([.words(Scalar.relayedNames.map(\.key)), .octet(0...255, takes: "")]),
+        takes: "names such as unique-id or aws, or types such as 0xEA", atMost: Reader.tlvsMax)
+    case .proxyHeader: .section("backends.NAME.proxy-header")
+    case .passClientProxyHeader: .truth
+    case .balance: .words(Balance.words)
+    case .retries: .number(0...100)
+    case .timeouts: .section("backends.NAME.timeouts")
+    case .source: .text("an address without a port, such as 192.0.2.5")
+    case .splice: .words(SpliceChoice.words)
+    case .congestion: .congestion
     }
   }
+
+  var isRequired: Bool { self == .servers }
 
   var defaultText: String? {
     switch self {

@@ -24,6 +24,12 @@ package enum Commands {
     return 0
   }
 
+  /// `sluice schema`: what editors need to know of the configuration.
+  package static func schema() -> Int32 {
+    StandardStream.output.write(SchemaDocument.text)
+    return 0
+  }
+
   /// More than the demo's own server takes.
   private static let demoConnections = 100
 

@@ -10,8 +10,8 @@ struct Sluice: ParsableCommand {
     abstract: "An edge proxy for TCP: mail servers behind it keep seeing their clients' addresses.",
     version: Commands.version,
     subcommands: [
-      Run.self, Check.self, ProbeCommand.self, DecodeProxyCommand.self, CtlCommand.self, Demo.self,
-      Version.self,
+      Run.self, Check.self, SchemaCommand.self, ProbeCommand.self, DecodeProxyCommand.self,
+      CtlCommand.self, Demo.self, Version.self,
     ])
 }
 
@@ -48,6 +48,20 @@ struct Check: ParsableCommand {
 
   func run() throws {
     throw ExitCode(Commands.check(configuration: configuration.path))
+  }
+}
+
+struct SchemaCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "schema",
+    abstract: "Print a JSON Schema of the configuration, for editors.",
+    discussion: """
+      An editor with the YAML language server takes it from a comment in the file: \
+      # yaml-language-server: $schema=PATH
+      """)
+
+  func run() throws {
+    throw ExitCode(Commands.schema())
   }
 }
 

@@ -43,7 +43,7 @@ enum AdminFaults {
       #"fields: there is no field "byte_up", did you mean "bytes_up"?"#,
       "fields: time is listed twice"),
     Case(
-      File.top("log: { fields: ¦[] }"), "fields is empty; it takes all, or a list of fields"),
+      File.top("log: { fields: ¦[] }"), "fields is empty; it takes all or a list of fields"),
     Case(
       File.top("state-directory: ¦state"), #"state-directory: "state" is not an absolute path"#),
     Case(

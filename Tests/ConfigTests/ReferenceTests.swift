@@ -18,6 +18,8 @@ import Testing
       #expect(rows.map { $0[0] } == keys.map { "`\(Schema.name(of: $0))`" }, "\(path)")
       for (row, key) in zip(rows, keys) {
         #expect(row[1] == key.takes, "\(path) \(row[0])")
+        let meaning = Schema.meanings[path]?.first { $0.key == Schema.name(of: key) }?.value
+        #expect(row[3] == meaning, "\(path) \(row[0])")
         // Below listeners and backends, a time-out's default is the one of the mapping above.
         guard !path.hasSuffix(".timeouts") else { continue }
         #expect(row[2] == (key.defaultText.map { "`\($0)`" } ?? ""), "\(path) \(row[0])")
@@ -76,19 +78,7 @@ import Testing
   private static let ofHellos = ["no-sni", "not-tls"]
 
   @Test func examplesAreGood() throws {
-    let lines = try ReferenceTests.lines()
-    var examples: [String] = []
-    var current: String?
-    for line in lines {
-      if line == "```yaml" {
-        current = ""
-      } else if line == "```", let example = current {
-        examples.append(example)
-        current = nil
-      } else {
-        current? += line + "\n"
-      }
-    }
+    let examples = try ReferenceTests.examples()
     #expect(examples.count == 12)
     let surroundings = Surroundings(
       contents: { _, _ in .success(.directory([])) },
@@ -103,6 +93,23 @@ import Testing
     for (_, keys) in Schema.sections.filter({ !$0.path.hasSuffix(".timeouts") }) {
       for key in keys { #expect(words.contains(Schema.name(of: key))) }
     }
+  }
+
+  static func examples() throws -> [String] {
+    let lines = try lines()
+    var examples: [String] = []
+    var current: String?
+    for line in lines {
+      if line == "```yaml" {
+        current = ""
+      } else if line == "```", let example = current {
+        examples.append(example)
+        current = nil
+      } else {
+        current? += line + "\n"
+      }
+    }
+    return examples
   }
 
   /// The rows of each section's table, by the section's path; a row is its cells.
@@ -125,13 +132,18 @@ import Testing
   }
 
   private static func lines() throws -> [String] {
-    let here = #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
-    let file = try #require(fopen("/\(here)/docs/configuration.md", "r"))
+    String(decoding: try bytes(of: "docs/configuration.md"), as: UTF8.self).split(
+      separator: "\n", omittingEmptySubsequences: false
+    ).map(String.init)
+  }
+
+  /// Of a file of the project, by its path from the root.
+  static func bytes(of path: String) throws -> [UInt8] {
+    let root = #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
+    let file = try #require(fopen("/\(root)/\(path)", "r"), "\(path)")
     defer { fclose(file) }
     var bytes: [UInt8] = []
     while case let byte = getc(file), byte != EOF { bytes.append(UInt8(byte)) }
-    return String(decoding: bytes, as: UTF8.self).split(
-      separator: "\n", omittingEmptySubsequences: false
-    ).map(String.init)
+    return bytes
   }
 }

@@ -1,0 +1,145 @@
+/// What each key is for, in the words of docs/configuration.md, which the tests hold equal to it:
+/// by the path of its mapping and its name.
+extension Schema {
+  static let meanings: [String: KeyValuePairs<String, String>] = [
+    "": [
+      "include": "more of this configuration; see \"Several files\"",
+      "workers": "threads that relay; `auto` is one for each core this process may use",
+      "events": "`ring` is io_uring and fails where it is denied; `auto` falls back to `epoll`",
+      "admin": "the socket that `sluice ctl` talks to; absent: none; see `admin`",
+      "metrics": "metrics and the live page on an address; absent: none; see `metrics`",
+      "log": "see `log`",
+      "state-directory": "where what outlives the process is kept, such as bans",
+      "limits": "see `limits`",
+      "timeouts": "see `timeouts`",
+      "trusted-networks":
+        "the proxies in front, which must send a PROXY header; at most 10,000; see below",
+      "listeners": "required, at most 1,000; see `listeners.NAME`",
+      "backends": "required, at most 4,096; see `backends.NAME`",
+    ],
+    "admin": [
+      "socket": "its path, of at most 107 bytes; its directory must exist",
+      "mode": "who writes can connect",
+      "group": "the socket's group; absent: that of the process",
+      "operate": "who may change things: reload, drain, kill, ban; at most 64",
+      "view": "who may look only; at most 64",
+    ],
+    "metrics": [
+      "bind": "at most 16; shared with no listener",
+      "page":
+        "whether the live page is there too; a warning unless this is set or every address is "
+        + "loopback",
+      "hosts":
+        "names under which browsers may ask, besides addresses and `localhost`; at most 64. "
+        + "Others are refused, so that no web site can ask in a visitor's name",
+      "top-clients": "the busiest clients shown; `off` keeps no track of them",
+    ],
+    "log": [
+      "connections": "where the line of each ended connection goes",
+      "format": "the form of these lines; the journal has its own",
+      "fields": "what a line holds, in this order; each at most once",
+      "level": "the least important messages written to standard error",
+    ],
+    "limits": [
+      "max-connections": "connections at once, over all listeners",
+    ],
+    "timeouts": [
+      "preface":
+        "from accept, or the end of a PROXY header, until the client's first bytes suffice to "
+        + "decide, where they are waited for (`type: tls`)",
+      "proxy-header":
+        "from accept until a required PROXY header is whole; a warning below 3s, the time of one "
+        + "TCP retransmit",
+      "connect": "for one try to reach one server",
+      "idle": "without a byte in either direction; IMAP servers wait 30 minutes",
+      "half-closed": "from the end of one direction until the end of the other",
+      "max-age": "from accept, however busy the connection is",
+      "drain": "after SIGTERM, for live connections to finish; `0s` ends them at once",
+    ],
+    "listeners.NAME": [
+      "bind": "required, at most 64; `\":25\"` is 0.0.0.0:25 and [::]:25",
+      "type":
+        "`server-first` for SMTP, IMAP, POP3 and others whose server greets the client; `tls` "
+        + "reads the ClientHello and ends no TLS, see [routing.md](routing.md)",
+      "backend": "required",
+      "no-sni": "with `type: tls`: what becomes of a client that names no server, or an address",
+      "not-tls":
+        "with `type: tls`: what becomes of one that sends no ClientHello, or not a whole one in "
+        + "time",
+      "trusted-networks": "takes the place of the global list; `[]` trusts nobody",
+      "inherit": "the global list counts as well; the listener's own networks win",
+      "proxy-protocol": "`off` trusts nobody; see `listeners.NAME.proxy-protocol`",
+      "timeouts": "see `listeners.NAME.timeouts`",
+      "congestion": "for accepted connections; absent: the system's",
+      "backlog":
+        "connections that wait to be accepted, for each socket; the kernel caps it at "
+        + "net.core.somaxconn",
+    ],
+    "listeners.NAME.proxy-protocol": [
+      "sources": "the full form of `trusted-networks`, and not beside it; at most 256; see below",
+      "inherit":
+        "beside `sources`: the global list counts as well; the listener's own networks win",
+      "max-header":
+        "the longest version 2 header taken, from 16B to 64KiB; version 1 has at most 107 bytes",
+      "unknown": "whether version 1's `UNKNOWN` is served, with the real addresses",
+    ],
+    "listeners.NAME.proxy-protocol.sources": [
+      "networks": "required, at most 10,000",
+      "header":
+        "required; `accept` (with or without a header) is outside the specification, for `type: "
+        + "tls` only, and an error on `tcp` and `server-first` listeners, whose clients may wait "
+        + "for the server's first bytes",
+    ],
+    "listeners.NAME.timeouts": [
+      "preface": "as there",
+      "proxy-header": "as there",
+      "connect": "as there",
+      "idle": "as there",
+      "half-closed": "as there",
+      "max-age": "as there",
+    ],
+    "backends.NAME": [
+      "servers": "required, at most 1,024; no wildcards; see `backends.NAME.servers`",
+      "send-proxy":
+        "the PROXY header each server gets before the first client byte; v1 cannot carry Unix "
+        + "addresses",
+      "proxy-tlvs":
+        "what version 2 headers carry besides addresses; see `backends.NAME.proxy-tlvs`",
+      "relay-tlvs":
+        "received TLVs that are passed on, from sources with `header: require` only; see below",
+      "proxy-header": "the size of version 2 headers; see `backends.NAME.proxy-header`",
+      "pass-client-proxy-header":
+        "with `send-proxy: none`: whether a client may begin with a PROXY header of its own; "
+        + "servers that trust this machine would believe it",
+      "balance": "how a server is chosen",
+      "retries": "further tries after the first, each at the next server",
+      "timeouts": "see `backends.NAME.timeouts`",
+      "source": "the address to dial from, of the servers' family; absent: the system chooses",
+      "splice":
+        "what moves bulk without copying: splice(2) when sockets are ready, or io_uring's; "
+        + "`ring` contradicts `events: epoll`",
+      "congestion": "for dialled connections; absent: the system's",
+    ],
+    "backends.NAME.servers": [
+      "address": "required",
+      "weight": "its share of new connections beside those of the others; 0 gets none",
+    ],
+    "backends.NAME.proxy-tlvs": [
+      "netns": "printable ASCII",
+      "type": "a TLV of your own; 0xF0 to 0xF7 are for experiments, and warned of",
+      "value": "see below",
+    ],
+    "backends.NAME.proxy-header": [
+      "limit":
+        "TLVs that would make a header longer are left out; at least 232. Postfix takes 536 "
+        + "bytes, Dovecot 1500",
+      "align": "headers are padded to a multiple of this, with a NOOP",
+    ],
+    "backends.NAME.timeouts": [
+      "connect": "as in `timeouts`",
+      "idle": "as in `timeouts`",
+      "half-closed": "as in `timeouts`",
+      "max-age": "as in `timeouts`",
+    ],
+  ]
+}
