@@ -14,11 +14,10 @@ package struct CheckSettings: Hashable, Sendable {
   package var kind: CheckKind
   /// Whether a check begins with a PROXY header where the backend's connections do.
   package var sendsHeader: Bool
-  package var onDown: OnDown
 
   package init(
     kind: CheckKind, intervalMs: UInt32 = 5000, timeoutMs: UInt32 = 3000, jitterPercent: Int = 10,
-    rise: Int = 2, fall: Int = 3, sendsHeader: Bool = true, onDown: OnDown = .keep
+    rise: Int = 2, fall: Int = 3, sendsHeader: Bool = true
   ) {
     self.kind = kind
     self.intervalMs = intervalMs
@@ -27,7 +26,6 @@ package struct CheckSettings: Hashable, Sendable {
     self.rise = rise
     self.fall = fall
     self.sendsHeader = sendsHeader
-    self.onDown = onDown
   }
 }
 
@@ -46,9 +44,17 @@ package enum CheckKind: Hashable, Sendable {
   case exchange(send: [UInt8], expect: [UInt8])
 }
 
-/// What becomes of the live connections to a server that goes down.
-package enum OnDown: Hashable, Sendable {
-  case keep
-  /// 0 is at once.
-  case closeAfter(ms: UInt32)
+/// When a server's own connections take it out for a while.
+package struct EjectionSettings: Hashable, Sendable {
+  /// Failed dials and early resets in a row; a dial that timed out counts as all of them.
+  package var failures: Int
+  /// How long the first time; each time twice as long, up to `longestMs`.
+  package var timeMs: UInt32
+  package var longestMs: UInt32
+
+  package init(failures: Int = 3, timeMs: UInt32 = 5000, longestMs: UInt32 = 5 * 60_000) {
+    self.failures = failures
+    self.timeMs = timeMs
+    self.longestMs = longestMs
+  }
 }

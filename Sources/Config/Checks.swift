@@ -48,8 +48,8 @@ struct Checks {
     return Snapshot(
       workers: draft.workers, events: draft.events, admin: adminSettings,
       metrics: metricsSettings, log: draft.log, stateDirectory: draft.stateDirectory,
-      limits: draft.limits, timeouts: global, trustedNetworks: globalSources.map(\.network),
-      drainMs: draft.drainMs,
+      limits: draft.limits, resolver: draft.resolver, timeouts: global,
+      trustedNetworks: globalSources.map(\.network), drainMs: draft.drainMs,
       listeners: listeners.compactMap { listener in
         guard let backend = index(ofBackendFor: listener) else { return nil }
         var made = Listener(
@@ -66,6 +66,8 @@ struct Checks {
           passesClientHeader: backend.passesClientHeader?.value ?? false, balance: backend.balance,
           timeouts: backend.timeouts, source: backend.source?.value,
           congestion: backend.congestion)
+        made.check = backend.check
+        made.ejection = backend.ejection
         if let sendProxy = backend.sendProxy { made.sendProxy = sendProxy.value }
         if let retries = backend.retries { made.retries = retries }
         if let splice = backend.splice { made.splice = splice.value }
@@ -214,7 +216,7 @@ struct Checks {
   ) {
     guard let index = index(ofBackendFor: listener) else { return }
     for server in backends[index].servers {
-      let address = server.value.address
+      guard let address = server.value.address else { continue }
       let covering = address.isLoopback ? Wildcard(covering: address) : nil
       let owner = bound[address] ?? covering.flatMap { wildcards[$0] }
       guard let owner, owner.listener == listener.name.value else { continue }
@@ -228,14 +230,14 @@ struct Checks {
   // MARK: Backends
 
   private mutating func checkServers(of backend: BackendDraft) {
-    var places: [SocketAddress: Position] = [:]
+    var places: [ServerTarget: Position] = [:]
     for server in backend.servers {
-      if let first = places[server.value.address] {
+      if let first = places[server.value.target] {
         diagnostics.warn(
           server.position,
           "server \(server.value.name) is listed twice, first at \(first); it gets two shares")
       } else {
-        places[server.value.address] = server.position
+        places[server.value.target] = server.position
       }
     }
     guard let first = backend.servers.first, backend.servers.allSatisfy({ $0.value.weight == 0 })
@@ -248,14 +250,18 @@ struct Checks {
   private mutating func checkSource(of backend: BackendDraft) {
     guard let source = backend.source else { return }
     let family = Checks.family(of: source.value)
-    // One server shows the mistake; the others only repeat it.
-    guard
-      let other = backend.servers.first(where: { Checks.family(of: $0.value.address) != family })
-    else { return }
-    diagnostics.error(
-      source.position,
-      "source: \(source.value.hostDescription) is \(family), but server \(other.value.name) at "
-        + "\(other.position) is \(Checks.family(of: other.value.address))")
+    // One server shows the mistake; the others only repeat it. Of what a name resolves to, the
+    // other family is left out.
+    for other in backend.servers {
+      guard let address = other.value.address, Checks.family(of: address) != family else {
+        continue
+      }
+      diagnostics.error(
+        source.position,
+        "source: \(source.value.hostDescription) is \(family), but server \(other.value.name) at "
+          + "\(other.position) is \(Checks.family(of: address))")
+      return
+    }
   }
 
   static func family(of address: SocketAddress) -> String {

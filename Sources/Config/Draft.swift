@@ -14,6 +14,7 @@ struct Draft: Sendable {
   var log = LogSettings()
   var stateDirectory = Snapshot.defaultStateDirectory
   var limits = Limits()
+  var resolver = ResolverSettings()
   var timeouts = TimeoutOverrides()
   var drainMs = Timeouts.drainDefaultMs
   /// Who has to send a PROXY header, for listeners that do not say themselves.
@@ -98,6 +99,8 @@ struct BackendDraft: Sendable {
   var header: HeaderDraft?
   var passesClientHeader: Located<Bool>?
   var balance = Balance.roundRobin
+  var check: CheckSettings?
+  var ejection: EjectionSettings? = EjectionSettings()
   var retries: Int?
   var timeouts = TimeoutOverrides()
   var source: Located<SocketAddress>?

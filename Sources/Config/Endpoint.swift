@@ -16,12 +16,47 @@ enum Endpoint {
     return [.ipv4(0, port: port), .ipv6(high: 0, low: 0, port: port, scope: 0)]
   }
 
-  /// The address of one server.
-  static func server(_ text: String) throws(Unreadable) -> SocketAddress {
+  /// One server: its address, `mail.example:25`, or `srv:_imap._tcp.mail.example`.
+  static func server(_ text: String) throws(Unreadable) -> ServerTarget {
+    if text.hasPrefix("srv:") { return .service(try service(String(text.dropFirst(4)), text)) }
+    if let named = try named(text) { return named }
     let address = try address(text, for: .server)
     guard !address.isWildcard else {
       throw Unreadable("\(text) is a wildcard; a server has one address, such as 127.0.0.1")
     }
+    return .address(address)
+  }
+
+  /// Nil for what is to be read as an address, or to be refused as one.
+  private static func named(_ text: String) throws(Unreadable) -> ServerTarget? {
+    guard !text.hasPrefix("unix:"), !text.contains("/"), let colon = text.lastIndex(of: ":"),
+      let name = HostName(String(text[..<colon]))
+    else { return nil }
+    return .host(name, port: try port(text[text.index(after: colon)...], of: text))
+  }
+
+  /// RFC 2782: `_Service._Proto.Name`.
+  private static func service(_ name: String, _ text: String) throws(Unreadable) -> HostName {
+    let labels = name.split(separator: ".", omittingEmptySubsequences: false)
+    guard labels.count > 2, labels[0].hasPrefix("_"), labels[1] == "_tcp",
+      let name = HostName(name)
+    else {
+      throw Unreadable(
+        "\"\(text)\" is not the name of a service, such as srv:_imap._tcp.mail.example")
+    }
+    return name
+  }
+
+  /// A name server: an address, with or without a port.
+  static func nameServer(_ text: String) throws(Unreadable) -> SocketAddress {
+    if let address = SocketAddress(host: text, port: 53), !address.isWildcard {
+      return address.unmapped()
+    }
+    let address = try address(text, for: .bind)
+    if case .unix = address {
+      throw Unreadable("\"\(text)\" is a Unix socket; it takes an address")
+    }
+    guard !address.isWildcard else { throw Unreadable("\(text) is a wildcard, and no name server") }
     return address
   }
 
@@ -140,7 +175,7 @@ enum Endpoint {
     if host.utf8.allSatisfy({ $0 == UInt8(ascii: ".") || Scalar.isDigit($0) }) {
       return Unreadable("\"\(host)\" is not an IPv4 address")
     }
-    return Unreadable("\"\(host)\" is a host name; this version takes addresses")
+    return Unreadable("\"\(host)\" is a host name; it takes an address")
   }
 
   /// Refuses what TCP can neither listen on nor dial.

@@ -115,7 +115,7 @@ private enum Plan {
   /// `10.0.0.1:25`, and its share when that is not 1.
   static func server(_ server: Server) -> String {
     let isPlain = server.weight == Server.defaultWeight
-    return isPlain ? "\(server.address)" : "\(server.address) (weight \(server.weight))"
+    return isPlain ? "\(server.target)" : "\(server.target) (weight \(server.weight))"
   }
 }
 

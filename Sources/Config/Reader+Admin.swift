@@ -101,6 +101,10 @@ extension Reader {
       }
     }
     requireEach(ServerKey.allCases.filter(\.isRequired), in: fields, of: "a server", node)
+    if case .service = server?.value.target, fields.contains(where: { $0.0 == .weight }) {
+      diagnostics.error(
+        node.position, "weight: the records of a service bring weights of their own")
+    }
     server?.value.weight = weight
     return server
   }
@@ -186,6 +190,6 @@ extension Scalar {
   }
 
   static func server(_ text: String) throws(Unreadable) -> Server {
-    Server(name: text, address: try Endpoint.server(text))
+    Server(name: text, target: try Endpoint.server(text))
   }
 }

@@ -31,6 +31,7 @@ struct Reader {
       case .stateDirectory: read(key, node, into: &draft.stateDirectory, Scalar.absolutePath)
       case .log: readLog(node, into: &draft.log)
       case .limits: readLimits(node, into: &draft.limits)
+      case .resolver: readResolver(node, into: &draft.resolver)
       case .timeouts:
         let drainMs = readTimeouts(node, TimeoutKey.global, "timeouts", &draft.timeouts)
         if let drainMs { draft.drainMs = drainMs }
@@ -133,6 +134,8 @@ struct Reader {
       case .passClientProxyHeader:
         draft.passesClientHeader = located(key, node, Scalar.truth)
       case .balance: read(key, node, into: &draft.balance, Scalar.word)
+      case .check: draft.check = check(node, "\(path).check")
+      case .eject: draft.ejection = ejection(node, "\(path).eject")
       case .retries: draft.retries = number(key, node)
       case .timeouts:
         readTimeouts(node, TimeoutKey.backend, "\(path).timeouts", &draft.timeouts)

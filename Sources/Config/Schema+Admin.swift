@@ -59,7 +59,9 @@ enum ServerKey: String, SchemaKey {
   var type: ValueType {
     switch self {
     case .address:
-      .text("an address such as \"192.0.2.10:25\" or \"unix:/run/x.sock\"", pattern: ":")
+      .text(
+        "an address such as \"192.0.2.10:25\", or a name such as \"mail.example:25\"",
+        pattern: ":")
     case .weight: .number(0...Server.weightMax)
     }
   }

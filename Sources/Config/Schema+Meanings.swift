@@ -11,6 +11,7 @@ extension Schema {
       "log": "see `log`",
       "state-directory": "where what outlives the process is kept, such as bans",
       "limits": "see `limits`",
+      "resolver": "see `resolver`",
       "timeouts": "see `timeouts`",
       "trusted-networks":
         "the proxies in front, which must send a PROXY header; at most 10,000; see below",
@@ -42,6 +43,16 @@ extension Schema {
     ],
     "limits": [
       "max-connections": "connections at once, over all listeners",
+    ],
+    "resolver": [
+      "servers":
+        "at most 8, asked in this order, for names as they are written; absent: the servers, "
+        + "search list and options of /etc/resolv.conf, read again when it changes",
+      "min-ttl":
+        "an answer holds for so long at least, and no name is asked for more often; 100ms or more",
+      "max-ttl": "an answer holds for so long at most",
+      "timeout": "for the first try at a name server; doubled with each round over all of them",
+      "attempts": "rounds over all name servers",
     ],
     "timeouts": [
       "preface":
@@ -99,7 +110,9 @@ extension Schema {
       "max-age": "as there",
     ],
     "backends.NAME": [
-      "servers": "required, at most 1,024; no wildcards; see `backends.NAME.servers`",
+      "servers":
+        "required, at most 1,024; no wildcards; `srv:_imap._tcp.mail.example` names a service; see "
+        + "`backends.NAME.servers`",
       "send-proxy":
         "the PROXY header each server gets before the first client byte; v1 cannot carry Unix "
         + "addresses",
@@ -112,6 +125,10 @@ extension Schema {
         "with `send-proxy: none`: whether a client may begin with a PROXY header of its own; "
         + "servers that trust this machine would believe it",
       "balance": "how a server is chosen",
+      "check": "whether servers are asked now and then how they are; see `backends.NAME.check`",
+      "eject":
+        "when failed connections take a server out for a while; on by default; see "
+        + "`backends.NAME.eject`",
       "retries": "further tries after the first, each at the next server",
       "timeouts": "see `backends.NAME.timeouts`",
       "source": "the address to dial from, of the servers' family; absent: the system chooses",
@@ -134,6 +151,29 @@ extension Schema {
         "TLVs that would make a header longer are left out; at least 232. Postfix takes 536 "
         + "bytes, Dovecot 1500",
       "align": "headers are padded to a multiple of this, with a NOOP",
+    ],
+    "backends.NAME.check": [
+      "type": "required",
+      "interval": "from one check to the next; 100ms or more",
+      "timeout": "for a whole check; postscreen alone lets a client wait for 6s",
+      "jitter": "each interval is longer or shorter by up to this",
+      "rise": "checks in a row that must pass before a server that is down is up",
+      "fall": "checks in a row that must fail before a server that is up is down",
+      "path": "with `http`",
+      "host": "with `http`: the Host header; absent: localhost",
+      "status": "with `http`: what is good, one or a list",
+      "send": "with `send-expect`: what is said first",
+      "expect": "with `send-expect`, required: what must come, anywhere in the answer",
+      "proxy":
+        "whether a check begins with a PROXY header if `send-proxy` says so: LOCAL in version 2, "
+        + "the check's own addresses in version 1",
+    ],
+    "backends.NAME.eject": [
+      "failures":
+        "failed dials, and resets before the server's first byte, in a row; a dial that timed out "
+        + "counts as all of them",
+      "time": "how long a server is out the first time, and twice as long each time it fails again",
+      "max-time": "the longest it is out",
     ],
     "backends.NAME.timeouts": [
       "connect": "as in `timeouts`",

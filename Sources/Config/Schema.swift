@@ -19,6 +19,7 @@ enum Schema {
     ("metrics", MetricsKey.allCases),
     ("log", LogKey.allCases),
     ("limits", LimitsKey.allCases),
+    ("resolver", ResolverKey.allCases),
     ("timeouts", TimeoutKey.global),
     ("listeners.NAME", ListenerKey.allCases),
     ("listeners.NAME.proxy-protocol", ProxyProtocolKey.allCases),
@@ -28,6 +29,8 @@ enum Schema {
     ("backends.NAME.servers", ServerKey.allCases),
     ("backends.NAME.proxy-tlvs", TLVKey.allCases),
     ("backends.NAME.proxy-header", ProxyHeaderKey.allCases),
+    ("backends.NAME.check", CheckKey.allCases),
+    ("backends.NAME.eject", EjectKey.allCases),
     ("backends.NAME.timeouts", TimeoutKey.backend),
   ]
 
@@ -43,7 +46,7 @@ enum Schema {
 enum RootKey: String, SchemaKey {
   case include, workers, events, admin, metrics, log
   case stateDirectory = "state-directory"
-  case limits, timeouts
+  case limits, resolver, timeouts
   case trustedNetworks = "trusted-networks"
   case listeners, backends
 
@@ -55,7 +58,7 @@ enum RootKey: String, SchemaKey {
         atMost: Inclusion.filesMax, mayBeEmpty: true)
     case .workers: .either([.words(["auto"]), .number(1...1024)])
     case .events: .words(EventsChoice.words)
-    case .admin, .metrics, .log, .limits, .timeouts: .section(rawValue)
+    case .admin, .metrics, .log, .limits, .resolver, .timeouts: .section(rawValue)
     case .stateDirectory: .path
     case .trustedNetworks: .networks
     case .listeners: .names(of: "listeners.NAME", noun: "listener", atMost: Reader.listenersMax)
@@ -67,7 +70,8 @@ enum RootKey: String, SchemaKey {
     switch self {
     case .workers, .events: "auto"
     case .stateDirectory: Snapshot.defaultStateDirectory
-    case .include, .admin, .metrics, .log, .limits, .timeouts, .trustedNetworks, .listeners,
+    case .include, .admin, .metrics, .log, .limits, .resolver, .timeouts, .trustedNetworks,
+      .listeners,
       .backends:
       nil
     }
@@ -201,7 +205,7 @@ enum BackendKey: String, SchemaKey {
   case relayTLVs = "relay-tlvs"
   case proxyHeader = "proxy-header"
   case passClientProxyHeader = "pass-client-proxy-header"
-  case balance, retries, timeouts, source, splice, congestion
+  case balance, check, eject, retries, timeouts, source, splice, congestion
 
   var type: ValueType {
     switch self {
@@ -209,7 +213,8 @@ enum BackendKey: String, SchemaKey {
       .list(
         of: .either([ServerKey.address.type, .section("backends.NAME.servers")]),
         takes:
-          "a list of addresses such as \"192.0.2.10:25\" or \"unix:/run/x.sock\", or of mappings",
+          "a list of addresses such as \"192.0.2.10:25\", names such as \"mail.example:25\", or "
+          + "mappings",
         atMost: Reader.serversMax)
     case .sendProxy: .words(SendProxy.words)
     case .proxyTLVs:
@@ -224,6 +229,8 @@ enum BackendKey: String, SchemaKey {
     case .proxyHeader: .section("backends.NAME.proxy-header")
     case .passClientProxyHeader: .truth
     case .balance: .words(Balance.words)
+    case .check: .either([.words(["off"] + CheckType.words), .section("backends.NAME.check")])
+    case .eject: .either([.words(["off"]), .section("backends.NAME.eject")])
     case .retries: .number(0...100)
     case .timeouts: .section("backends.NAME.timeouts")
     case .source: .text("an address without a port, such as 192.0.2.5")
@@ -236,7 +243,9 @@ enum BackendKey: String, SchemaKey {
 
   var defaultText: String? {
     switch self {
-    case .servers, .proxyTLVs, .relayTLVs, .proxyHeader, .timeouts, .source, .congestion: nil
+    case .servers, .proxyTLVs, .relayTLVs, .proxyHeader, .eject, .timeouts, .source, .congestion:
+      nil
+    case .check: "off"
     case .sendProxy: "none"
     case .passClientProxyHeader: "false"
     case .balance: "round-robin"

@@ -30,6 +30,7 @@ struct SnapshotWriter {
     section(RootKey.limits) {
       $0.pair(LimitsKey.maxConnections, "\($0.snapshot.limits.maxConnections)")
     }
+    section(RootKey.resolver) { $0.write($0.snapshot.resolver) }
     section(RootKey.timeouts) {
       let standard = Timeouts()
       for key in TimeoutKey.listener {
@@ -176,6 +177,8 @@ struct SnapshotWriter {
     write(backend.tlvs, isSent: backend.sendProxy == .v2)
     pair(BackendKey.passClientProxyHeader, "\(backend.passesClientHeader)")
     pair(BackendKey.balance, backend.balance.word)
+    write(backend.check)
+    write(backend.ejection)
     pair(BackendKey.retries, "\(backend.retries)")
     section(BackendKey.timeouts) {
       for key in TimeoutKey.backend {
@@ -189,6 +192,50 @@ struct SnapshotWriter {
     optional(BackendKey.source, backend.source?.hostDescription)
     pair(BackendKey.splice, backend.splice.word)
     optional(BackendKey.congestion, backend.congestion)
+  }
+
+  private mutating func write(_ resolver: ResolverSettings) {
+    if let servers = resolver.servers {
+      list(ResolverKey.servers, servers.map { YAMLText.scalar($0.description) })
+    } else {
+      absent(ResolverKey.servers)
+    }
+    pair(ResolverKey.minTTL, Scalar.text(ofDurationMs: resolver.minTTLMs))
+    pair(ResolverKey.maxTTL, Scalar.text(ofDurationMs: resolver.maxTTLMs))
+    pair(ResolverKey.timeout, Scalar.text(ofDurationMs: resolver.timeoutMs))
+    pair(ResolverKey.attempts, "\(resolver.attempts)")
+  }
+
+  private mutating func write(_ check: CheckSettings?) {
+    guard let check else { return pair(BackendKey.check, "off") }
+    section(BackendKey.check) {
+      $0.pair(CheckKey.type, check.kind.type.rawValue)
+      $0.pair(CheckKey.interval, Scalar.text(ofDurationMs: check.intervalMs))
+      $0.pair(CheckKey.timeout, Scalar.text(ofDurationMs: check.timeoutMs))
+      $0.pair(CheckKey.jitter, "\(check.jitterPercent)%")
+      $0.pair(CheckKey.rise, "\(check.rise)")
+      $0.pair(CheckKey.fall, "\(check.fall)")
+      switch check.kind {
+      case .connect, .tls, .smtp, .imap, .pop3, .sieve: break
+      case .http(let path, let host, let statuses):
+        $0.pair(CheckKey.path, path)
+        $0.optional(CheckKey.host, host)
+        $0.list(CheckKey.status, statuses.map { YAMLText.scalar(Scalar.text(ofStatuses: $0)) })
+      case .exchange(let send, let expect):
+        $0.optional(CheckKey.send, send.isEmpty ? nil : Scalar.text(ofBytes: send))
+        $0.yaml.pair(CheckKey.expect.rawValue, Scalar.text(ofBytes: expect))
+      }
+      $0.pair(CheckKey.proxy, "\(check.sendsHeader)")
+    }
+  }
+
+  private mutating func write(_ ejection: EjectionSettings?) {
+    guard let ejection else { return yaml.pair(BackendKey.eject.rawValue, "off") }
+    section(BackendKey.eject) {
+      $0.pair(EjectKey.failures, "\(ejection.failures)")
+      $0.pair(EjectKey.time, Scalar.text(ofDurationMs: ejection.timeMs))
+      $0.pair(EjectKey.maxTime, Scalar.text(ofDurationMs: ejection.longestMs))
+    }
   }
 
   private func written(_ server: Server) -> String {

@@ -18,6 +18,8 @@ package struct Snapshot: Hashable, Sendable {
   /// An absolute path: where what must outlive the process is kept, such as bans.
   package var stateDirectory: String
   package var limits: Limits
+  /// How server names are resolved.
+  package var resolver: ResolverSettings
   /// Of listeners and backends that set none of their own; each listener has them already.
   package var timeouts: Timeouts
   /// Who has to send a PROXY header, for listeners that do not say themselves; each listener has
@@ -34,6 +36,7 @@ package struct Snapshot: Hashable, Sendable {
     workers: WorkerCount = .auto, events: EventsChoice = .auto, admin: AdminSettings? = nil,
     metrics: MetricsSettings? = nil, log: LogSettings = LogSettings(),
     stateDirectory: String = Snapshot.defaultStateDirectory, limits: Limits = Limits(),
+    resolver: ResolverSettings = ResolverSettings(),
     timeouts: Timeouts = Timeouts(), trustedNetworks: [Network] = [],
     drainMs: UInt32 = Timeouts.drainDefaultMs, listeners: [Listener], backends: [Backend]
   ) {
@@ -44,6 +47,7 @@ package struct Snapshot: Hashable, Sendable {
     self.log = log
     self.stateDirectory = stateDirectory
     self.limits = limits
+    self.resolver = resolver
     self.timeouts = timeouts
     self.trustedNetworks = trustedNetworks
     self.drainMs = drainMs
@@ -261,6 +265,10 @@ package struct Backend: Hashable, Sendable {
   /// Whether a client's first bytes may be a PROXY header of its own, when `sendProxy` is none.
   package var passesClientHeader: Bool
   package var balance: Balance
+  /// Nil is off.
+  package var check: CheckSettings?
+  /// Nil is off.
+  package var ejection: EjectionSettings?
   /// Further tries after the first, each at the next server: 0 ... 100.
   package var retries: Int
   package var timeouts: TimeoutOverrides
@@ -272,7 +280,8 @@ package struct Backend: Hashable, Sendable {
 
   package init(
     name: String, servers: [Server], sendProxy: SendProxy = .none, tlvs: TLVPlan = TLVPlan(),
-    passesClientHeader: Bool = false, balance: Balance = .roundRobin, retries: Int = 2,
+    passesClientHeader: Bool = false, balance: Balance = .roundRobin, check: CheckSettings? = nil,
+    ejection: EjectionSettings? = EjectionSettings(), retries: Int = 2,
     timeouts: TimeoutOverrides = TimeoutOverrides(), source: SocketAddress? = nil,
     splice: SpliceChoice = .auto, congestion: String? = nil
   ) {
@@ -282,6 +291,8 @@ package struct Backend: Hashable, Sendable {
     self.tlvs = tlvs
     self.passesClientHeader = passesClientHeader
     self.balance = balance
+    self.check = check
+    self.ejection = ejection
     self.retries = retries
     self.timeouts = timeouts
     self.source = source
@@ -292,9 +303,9 @@ package struct Backend: Hashable, Sendable {
 
 /// One upstream of a backend.
 package struct Server: Hashable, Sendable {
-  /// The address as the file writes it.
+  /// The address or name as the file writes it.
   package var name: String
-  package var address: SocketAddress
+  package var target: ServerTarget
   /// Its share of new connections, beside those of the backend's other servers: 0 ... 256. With 0
   /// it gets none.
   package var weight: Int
@@ -302,10 +313,19 @@ package struct Server: Hashable, Sendable {
   package static let defaultWeight = 1
   package static let weightMax = 256
 
-  package init(name: String, address: SocketAddress, weight: Int = Server.defaultWeight) {
+  package init(name: String, target: ServerTarget, weight: Int = Server.defaultWeight) {
     self.name = name
-    self.address = address
+    self.target = target
     self.weight = weight
+  }
+
+  package init(name: String, address: SocketAddress, weight: Int = Server.defaultWeight) {
+    self.init(name: name, target: .address(address), weight: weight)
+  }
+
+  /// Nil for a name.
+  package var address: SocketAddress? {
+    if case .address(let address) = target { address } else { nil }
   }
 }
 

@@ -19,6 +19,7 @@ struct Beginning {
   let logs: LogSwitch
   let pool: WorkerPool
   let bans: BanList
+  let upstreams: Upstreams
 
   init(_ configured: Snapshot) throws(Server.Refusal) {
     Notice.setLevel(configured.log.level)
@@ -56,23 +57,43 @@ struct Beginning {
       page?.stop()
       throw error
     }
+    do throws(Server.Refusal) {
+      upstreams = try Beginning.openUpstreams(snapshot)
+    } catch {
+      admin?.stop()
+      page?.stop()
+      logs.close(logs.change(to: nil), waitingAtMostMs: 0)
+      throw error
+    }
     let passage = Passage(
       from: InForce(
         snapshot: snapshot, table: RouteTable(listeners: [], backends: [], servers: []),
-        inherited: handedOver),
-      to: snapshot, RuntimeChanges(), hasRing: hasRing)
+        served: snapshot, inherited: handedOver),
+      to: snapshot, RuntimeChanges(), upstreams.served, hasRing: hasRing)
     inForce = passage.next
     let reserved =
       admin == nil ? 0 : AdminServer.reserved(descriptors: facts.descriptors)
     do throws(Server.Refusal) {
       pool = try Beginning.startPool(
         passage, facts, hasRing: hasRing,
-        descriptors: max(0, preflight.descriptorsForConnections - reserved), logs, bans)
+        descriptors: max(0, preflight.descriptorsForConnections - reserved), logs, bans,
+        upstreams)
     } catch {
+      upstreams.stop()
       admin?.stop()
       page?.stop()
       logs.close(logs.change(to: nil), waitingAtMostMs: 0)
       throw error
+    }
+  }
+
+  private static func openUpstreams(_ snapshot: Snapshot) throws(Server.Refusal) -> Upstreams {
+    do throws(SystemError) {
+      let upstreams = try Upstreams(snapshot)
+      try upstreams.follow(snapshot)
+      return upstreams
+    } catch {
+      throw Server.Refusal(sentences: ["cannot start: \(error)"])
     }
   }
 
@@ -107,7 +128,7 @@ struct Beginning {
 
   private static func startPool(
     _ passage: Passage, _ facts: Preflight.Facts, hasRing: Bool, descriptors: Int,
-    _ logs: LogSwitch, _ bans: BanList
+    _ logs: LogSwitch, _ bans: BanList, _ upstreams: Upstreams
   ) throws(Server.Refusal) -> WorkerPool {
     let snapshot = passage.next.snapshot
     for address in passage.step.opened where address.inherited == nil {
@@ -116,7 +137,7 @@ struct Beginning {
     let settings = PoolSettings(
       events: hasRing ? .ring : .epoll, workers: facts.workers,
       maxConnections: snapshot.limits.maxConnections,
-      descriptors: descriptors)
+      descriptors: descriptors, failures: upstreams.failures)
     do throws(WorkerPool.Failure) {
       return try WorkerPool(
         settings, table: passage.next.table, bans: bans.table, listening: passage.step.opened,

@@ -12,6 +12,8 @@ struct InForce: Sendable {
   /// What workers route by; made of the snapshot and the changes.
   var table: RouteTable
   var changes = RuntimeChanges()
+  /// What the table was made of: names are resolved, and what gets no connections has no weight.
+  var served: Snapshot
   var sockets = SocketBook()
   var series = SeriesBook()
   /// Sockets that were handed over and are still open.
@@ -28,6 +30,13 @@ struct InForce: Sendable {
   /// Reloads that `status` shows.
   static let reloadsKept = 10
 
+  /// The servers that one of the file stands for now: itself, or one for each address of its name.
+  func served(_ server: Config.Server, of backend: Backend) -> [Config.Server] {
+    let all = served.backends.first { $0.name == backend.name }?.servers ?? []
+    let found = all.filter { $0.name == server.name || $0.name.hasPrefix(server.name + "@") }
+    return found.isEmpty ? [server] : found
+  }
+
   mutating func note(_ summary: ReloadSummary) {
     reloadCounts[summary.outcome, default: 0] += 1
     reloads.append(summary)
@@ -43,14 +52,19 @@ struct Passage: Sendable {
   /// - Parameters:
   ///   - former: what it takes the place of.
   ///   - snapshot: with the addresses of sockets that were handed over.
-  init(from former: InForce, to snapshot: Snapshot, _ changes: RuntimeChanges, hasRing: Bool) {
+  ///   - known: what is known of its servers.
+  init(
+    from former: InForce, to snapshot: Snapshot, _ changes: RuntimeChanges,
+    _ known: Upstreams.Served, hasRing: Bool
+  ) {
     next = former
     next.snapshot = snapshot
     next.changes = changes
-    let applied = changes.applied(to: snapshot)
+    let applied = known.applied(to: changes.applied(to: snapshot))
+    next.served = applied
     step = next.sockets.step(to: applied.bindings(former.inherited.listening))
     next.table = applied.routeTable(
-      hasRing: hasRing, sockets: step.entries, series: next.series.plan(for: snapshot))
+      hasRing: hasRing, sockets: step.entries, series: next.series.plan(for: applied))
     next.inherited.listening.removeAll { [step] in step.retiredInherited.contains($0.address) }
   }
 }

@@ -80,13 +80,29 @@ extension Server {
       let former = inForce.withLock { $0 }
       var changes = former.changes
       guard try edit(&changes, former.snapshot) else { return }
-      let passage = Passage(from: former, to: former.snapshot, changes, hasRing: hasRing)
+      let passage = Passage(
+        from: former, to: former.snapshot, changes, upstreams.served, hasRing: hasRing)
       do throws(Refused) {
         let opened = try open(passage)
         _ = commit(passage, opened)
       } catch {
         throw Failure(.refused, error.sentences.joined(separator: "; "))
       }
+    }
+  }
+
+  /// Names stand for other servers, or servers have gone up or down: a table of what is in force
+  /// and what is known now takes the place of the former one.
+  func serversChanged() {
+    // Who is at it now makes a table of what is known after it, or is the end.
+    try? alone(waits: true) { () throws(Failure) in
+      var former = inForce.withLock { $0 }
+      // Long-lived connections keep tables alive, and reloads need the last of their numbers.
+      guard pool.tablesLive < WorkerPool.tablesLimit / 2 else { return }
+      settle(&former.series)
+      let passage = Passage(
+        from: former, to: former.snapshot, former.changes, upstreams.served, hasRing: hasRing)
+      _ = commit(passage, OpenedSockets(workers: pool.workers))
     }
   }
 

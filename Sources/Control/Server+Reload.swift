@@ -59,7 +59,13 @@ extension Server {
     let former = inForce.withLock { $0 }
     guard let path else { throw Refused(sentences: ["this server was started without a file"]) }
     let file = try Server.read(path)
-    let prepared = try prepare(file, path, former, isDryRun: request.dryRun)
+    let prepared: Prepared
+    do throws(Refused) {
+      prepared = try prepare(file, path, former, isDryRun: request.dryRun)
+    } catch {
+      if !request.dryRun { try follow(former.snapshot) }
+      throw error
+    }
     var result = ReloadResult(
       outcome: .dryRun, generation: former.generation,
       changes: prepared.plan.changes.map { ReloadResult.Change($0) },
@@ -99,7 +105,9 @@ extension Server {
     let (changes, lost) = former.changes.surviving(snapshot)
     var settled = former
     settle(&settled.series)
-    let passage = Passage(from: settled, to: snapshot, changes, hasRing: hasRing)
+    if !isDryRun { try follow(snapshot) }
+    let passage = Passage(
+      from: settled, to: snapshot, changes, upstreams.served, hasRing: hasRing)
     let warnings = try look(at: passage, former)
     let admin = try prepareAdmin(snapshot, former)
     let opened = isDryRun ? OpenedSockets(workers: pool.workers) : try open(passage)
@@ -109,8 +117,18 @@ extension Server {
       opened: opened, admin: admin, log: log)
   }
 
+  /// From here on its servers are resolved and checked, so that what is known of them is known when
+  /// it comes into force.
+  private func follow(_ snapshot: Snapshot) throws(Refused) {
+    do throws(SystemError) {
+      try upstreams.follow(snapshot)
+    } catch {
+      throw Refused(sentences: ["names and checks: \(error)"])
+    }
+  }
+
   /// Numbers of names that nobody refers to any more are free again.
-  private func settle(_ series: inout SeriesBook) {
+  func settle(_ series: inout SeriesBook) {
     let oldest = pool.counts().map { $0?.oldestSerial }
     guard !oldest.contains(nil), let serial = oldest.compactMap({ $0 }).min() else { return }
     series.settle(oldestSerial: serial)

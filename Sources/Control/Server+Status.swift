@@ -74,27 +74,36 @@ extension Server {
 
   func backends(_ counts: Counts) -> [BackendStatus] {
     let inForce = inForce.withLock { $0 }
+    let known = upstreams.served
     return inForce.snapshot.backends.map { backend in
       let isDrained = inForce.changes.drainedBackends.contains(backend.name)
       return BackendStatus(
         name: backend.name, balance: backend.balance.rawValue,
         state: isDrained ? .drained : .serving,
-        servers: backend.servers.map { server in
-          Server.status(of: server, in: backend, inForce.changes, counts)
+        servers: backend.servers.flatMap { server in
+          inForce.served(server, of: backend).map {
+            Server.status(of: $0, under: server, in: backend, inForce.changes, counts, known)
+          }
         })
     }
   }
 
   private static func status(
-    of server: Config.Server, in backend: Backend, _ changes: RuntimeChanges, _ counts: Counts
+    of server: Config.Server, under written: Config.Server, in backend: Backend,
+    _ changes: RuntimeChanges, _ counts: Counts, _ known: Upstreams.Served
   ) -> ServerStatus {
-    let name = RuntimeChanges.ServerName(backend.name, server.name)
+    let name = RuntimeChanges.ServerName(backend.name, written.name)
+    let trouble =
+      server.address == nil
+      ? "its name does not resolve"
+      : known.troubles[.init(backend: backend.name, server: server.name)]?.reason
     let counted = counts.server(server.name, of: backend.name)
     let isDrained = changes.drainedServers.contains(name)
     return ServerStatus(
-      name: server.name, address: "\(server.address)", state: isDrained ? .drained : .up,
-      reason: isDrained ? "an operator has drained it" : nil,
-      weight: changes.weights[name]?.weight ?? server.weight,
+      name: server.name, address: server.address.map(\.description) ?? "",
+      state: isDrained ? .drained : trouble == nil ? .up : .down,
+      reason: isDrained ? "an operator has drained it" : trouble,
+      weight: changes.weights[name]?.weight ?? written.weight,
       connections: Int(counted?.live ?? 0), dials: counted?.dials ?? 0,
       dialFailures: counted?.dialFailures ?? 0, bytesUp: counted?.bytesUp ?? 0,
       bytesDown: counted?.bytesDown ?? 0)

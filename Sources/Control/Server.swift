@@ -26,6 +26,7 @@ package final class Server: Operations {
   /// Metrics and the live page on TCP.
   let page: PageServer?
   let banList: BanList
+  let upstreams: Upstreams
   /// What the system said at the start, and what was warned of then.
   let facts: Preflight.Facts
   let warnings: [String]
@@ -96,6 +97,7 @@ package final class Server: Operations {
     page = beginning.page
     pool = beginning.pool
     banList = beginning.bans
+    upstreams = beginning.upstreams
     inForce = Guarded(beginning.inForce)
     ending = Guarded(Drain(drainMs: beginning.inForce.snapshot.drainMs))
     self.wake = wake
@@ -114,6 +116,12 @@ package final class Server: Operations {
     } catch {
       close()
       throw Refusal(sentences: [error.description])
+    }
+    do throws(SystemError) {
+      try upstreams.start(events: events) { [weak self] _ in self?.serversChanged() }
+    } catch {
+      close()
+      throw Refusal(sentences: ["cannot start: \(error)"])
     }
     let what = inForce.withLock { $0.snapshot.summary } + " with "
       + counted(facts.workers, "worker")
@@ -217,6 +225,7 @@ package final class Server: Operations {
     refuseTurns()
     admin?.stop()
     page?.stop()
+    upstreams.stop()
     pool.stopAndJoin()
     banList.save(now: true)
     logs.close(logs.change(to: nil), waitingAtMostMs: Server.logGraceMs)

@@ -18,9 +18,7 @@ extension Snapshot {
     var entries: [BackendEntry] = []
     for backend in backends {
       let first = servers.count
-      servers += backend.servers.map {
-        ServerEntry(name: $0.name, address: $0.address, weight: $0.weight)
-      }
+      servers += backend.servers.map { ServerEntry($0) }
       entries.append(
         BackendEntry(
           name: backend.name, servers: first..<servers.count, retries: backend.retries,
@@ -91,5 +89,15 @@ extension SpliceEngine {
     case .ring: self = hasRing ? .ring : .inline
     case .off: self = .off
     }
+  }
+}
+
+extension ServerEntry {
+  /// A name that does not resolve yet stands for a place where nobody can listen, so that every
+  /// dial is refused at once.
+  fileprivate init(_ server: Config.Server) {
+    self.init(
+      name: server.name, address: server.address ?? .ipv4(0x7f00_0001, port: 0),
+      weight: server.weight)
   }
 }

@@ -178,6 +178,7 @@ extension WorkerLoop {
       backend: table.backend(ofServer: server), server: server, tries: memory.tries,
       error: DialError(event.error))
     counts.dialFailed(failure.error, at: server, in: table)
+    failures?.dialFailed(failure.error, at: server, in: table)
     follow(router.decide(.dialFailed(failure), under: table), event, &memory, table)
   }
 
@@ -281,6 +282,7 @@ extension WorkerLoop {
     if let listener {
       counts.closed(summary, bytes, listener: listener, server: memory.server, in: table)
     }
+    if let server = memory.server { failures?.closed(summary, server, in: table) }
     if counts.clientsByBytes.isOn, let client = memory.client {
       counts.closed(summary, of: client, wallMs: wallMs)
     }

@@ -33,6 +33,7 @@ struct WorkerLoop: ~Copyable {
   let mailbox: Mailbox
   let identities: SharedTable
   let sink: (any RecordSink)?
+  let failures: FailureBoard?
   var needs: RecordNeeds = []
   var wallMs: UInt64 = 0
   var isStopping = false
@@ -43,7 +44,7 @@ struct WorkerLoop: ~Copyable {
 
   init(
     _ worker: consuming Worker, _ outfit: Outfit, index: Int, mailbox: Mailbox,
-    identities: SharedTable, sink: (any RecordSink)?
+    identities: SharedTable, sink: (any RecordSink)?, failures: FailureBoard?
   ) throws(SystemError) {
     // More would run into the memory of the next slot.
     precondition(MemoryLayout<ConnectionMemory>.size <= ConnectionMemory.bytesPerSlot)
@@ -59,6 +60,7 @@ struct WorkerLoop: ~Copyable {
     self.mailbox = mailbox
     self.identities = identities
     self.sink = sink
+    self.failures = failures
     lookAtNeeds()
     mailbox.open(self.worker.waker)
     for socket in sockets { listen(socket) }

@@ -14,16 +14,19 @@ package struct PoolSettings: Sendable {
   package var maxConnections: Int
   /// Descriptors that connections and pipes may take, over all workers.
   package var descriptors: Int
+  /// Who hears of servers that fail; nil is nobody.
+  package var failures: FailureBoard?
 
   package init(
     events: EventSource? = nil, workers: Int, cpus: [Int] = [], maxConnections: Int,
-    descriptors: Int
+    descriptors: Int, failures: FailureBoard? = nil
   ) {
     self.events = events
     self.workers = workers
     self.cpus = cpus
     self.maxConnections = maxConnections
     self.descriptors = descriptors
+    self.failures = failures
   }
 }
 
@@ -154,7 +157,7 @@ package final class WorkerPool: Sendable {
     do throws(SystemError) {
       return try WorkerLoop(
         worker, outfit, index: index, mailbox: mailbox, identities: shared.identities,
-        sink: sink?(index))
+        sink: sink?(index), failures: settings.failures)
     } catch { throw StartError(error) }
   }
 

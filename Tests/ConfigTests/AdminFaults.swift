@@ -48,13 +48,15 @@ enum AdminFaults {
       File.top("state-directory: ¦state"), #"state-directory: "state" is not an absolute path"#),
     Case(
       File.servers("[¦{ weight: 1 }, { address: 1.2.3.4:5, weight: ¦257 }, ¦[x]]"),
-      #"a server needs address; it takes an address such as "192.0.2.10:25" or "unix:/run/x.sock""#,
+      #"a server needs address; it takes an address such as "192.0.2.10:25", or a name such as "#
+        + #""mail.example:25""#,
       "weight: 257 is out of range 0 to 256",
-      #"servers takes a list of addresses such as "192.0.2.10:25" or "unix:/run/x.sock", or of "#
-        + "mappings, not a list here"),
+      #"servers takes a list of addresses such as "192.0.2.10:25", names such as "#
+        + #""mail.example:25", or mappings, not a list here"#),
     Case(
       File.servers("[{ ¦adress: 1.2.3.4:5 }]").replacing("[{", with: "[¦{"),
-      #"a server needs address; it takes an address such as "192.0.2.10:25" or "unix:/run/x.sock""#,
+      #"a server needs address; it takes an address such as "192.0.2.10:25", or a name such as "#
+        + #""mail.example:25""#,
       #"unknown key "adress", did you mean "address"?"#),
   ]
 

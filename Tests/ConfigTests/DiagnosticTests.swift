@@ -9,6 +9,9 @@ import Testing
   @Test(arguments: AdminFaults.values + AdminFaults.clashes)
   func namesOfTheProcess(fault: Case) { expectItsLines(fault) }
 
+  @Test(arguments: BackendFaults.names + BackendFaults.checks)
+  func namesOfBackends(fault: Case) { expectItsLines(fault) }
+
   @Test(
     arguments: ProxyFaults.networks + ProxyFaults.listeners + ProxyFaults.clashes
       + ProxyFaults.tlvs + ProxyFaults.relayed + ProxyFaults.headers)

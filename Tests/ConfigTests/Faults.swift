@@ -6,7 +6,8 @@ enum Faults {
     Case(
       File.top("¦trused: 1"),
       #"unknown key "trused"; the top level takes include, workers, events, admin, metrics, "#
-        + "log, state-directory, limits, timeouts, trusted-networks, listeners, backends"),
+        + "log, state-directory, limits, resolver, timeouts, trusted-networks, listeners, "
+        + "backends"),
     Case(File.top("¦time-outs: {}"), #"unknown key "time-outs", did you mean "timeouts"?"#),
     Case(
       File.top("limits: { ¦Max_Connections: 5 }"),
@@ -78,8 +79,8 @@ enum Faults {
       #"listener "a" has no backend; it takes the name of a backend"#),
     Case(
       "listeners: { a: { bind: \":25\", backend: b } }\nbackends: { ¦b: { retries: 1 } }",
-      #"backend "b" has no servers; it takes a list of addresses such as "192.0.2.10:25" or "#
-        + #""unix:/run/x.sock", or of mappings"#),
+      #"backend "b" has no servers; it takes a list of addresses such as "192.0.2.10:25", names "#
+        + #"such as "mail.example:25", or mappings"#),
   ]
 
   static let long: String = String(repeating: "x", count: 65)
@@ -98,7 +99,7 @@ enum Faults {
       "\":99999999999999999999\"",
       #"":99999999999999999999": port 99999999999999999999 is out of range 1 to 65535"#),
     fault("\"*:25\"", #""*" is not an address; write ":25" for all of them"#),
-    fault("localhost:25", #""localhost" is a host name; this version takes addresses"#),
+    fault("localhost:25", #""localhost" is a host name; it takes an address"#),
     fault("1.2.3.256:25", #""1.2.3.256" is not an IPv4 address"#),
     fault("1.2.3:25", #""1.2.3" is not an IPv4 address"#),
     fault("\"::1:25\"", #""::1:25": an IPv6 address goes in brackets, as in "[2001:db8::1]:25""#),
@@ -136,22 +137,21 @@ enum Faults {
         + "not a mapping"),
     Case(
       File.servers("¦[]"),
-      #"servers is empty; it takes a list of addresses such as "192.0.2.10:25" or "#
-        + #""unix:/run/x.sock", or of mappings"#),
+      #"servers is empty; it takes a list of addresses such as "192.0.2.10:25", names "#
+        + #"such as "mail.example:25", or mappings"#),
     Case(
       File.servers("[1.2.3.4:5, ¦0.0.0.0:25, ¦\"[::]:25\"]"),
       "servers: 0.0.0.0:25 is a wildcard; a server has one address, such as 127.0.0.1",
       "servers: [::]:25 is a wildcard; a server has one address, such as 127.0.0.1"),
     Case(
-      File.servers("[¦\":25\", ¦mail.example:25, ¦1.2.3.4:0, ¦\"26\", ¦\"*:25\"]"),
+      File.servers("[¦\":25\", mail.example:25, ¦1.2.3.4:0, ¦\"26\", ¦\"*:25\"]"),
       #"servers: ":25" has no address; write "127.0.0.1:25" with yours"#,
-      #"servers: "mail.example" is a host name; this version takes addresses"#,
       #"servers: "1.2.3.4:0": port 0 means any port, and clients could not know which"#,
       #"servers: "26" is a port without an address; write "127.0.0.1:26""#,
       #"servers: "*" is not an address"#),
     source("10.0.0.0/8", #""10.0.0.0/8" is a network; it takes one address"#),
     source("127.0.0.2:25", #""127.0.0.2:25" has a port; it takes an address alone"#),
-    source("mail.example", #""mail.example" is a host name; this version takes addresses"#),
+    source("mail.example", #""mail.example" is a host name; it takes an address"#),
     source("127.0.0.300", #""127.0.0.300" is not an IPv4 address"#),
     source("0.0.0.0", "0.0.0.0 is a wildcard; leave source out to let the system choose"),
     source("\"unix:@x\"", #""unix:@x" is a Unix socket; it takes an IP address"#),

@@ -50,6 +50,9 @@ import Testing
           case "backends.NAME": "\(head)\(middle), \(pair) } }"
           case "backends.NAME.proxy-header":
             "\(head)\(middle), send-proxy: v2, proxy-header: { \(pair) } } }"
+          case "backends.NAME.check":
+            "\(head)\(middle), check: { type: http, \(pair) } } }"
+          case "backends.NAME.eject": "\(head)\(middle), eject: { \(pair) } } }"
           case "backends.NAME.timeouts": "\(head)\(middle), timeouts: { \(pair) } } }"
           default: "\(path): { \(pair) }\n\(head)\(middle) } }"
           }
@@ -68,6 +71,10 @@ import Testing
         // These are on as soon as they are there.
         var expected = bare
         if path == "admin" { expected.admin = AdminSettings() }
+        if path == "backends.NAME.check" {
+          let kind = CheckKind.http(path: "/", host: nil, statuses: [200...399])
+          expected.backends[0].check = CheckSettings(kind: kind)
+        }
         if path == "metrics" { expected.metrics = MetricsSettings() }
         #expect(snapshot == expected, "\(path) \(pair)")
       }
@@ -79,7 +86,7 @@ import Testing
 
   @Test func examplesAreGood() throws {
     let examples = try ReferenceTests.examples()
-    #expect(examples.count == 12)
+    #expect(examples.count == 13)
     let surroundings = Surroundings(
       contents: { _, _ in .success(.directory([])) },
       variable: { $0 == "POSTFIX" ? "127.0.0.1:10025" : nil })

@@ -76,7 +76,7 @@ import Testing
   @Test func badFilesAreBad() throws {
     let faults =
       Faults.keys + Faults.values + AdminFaults.values + ProxyFaults.listeners + ProxyFaults.tlvs
-      + ProxyFaults.headers
+      + ProxyFaults.headers + BackendFaults.names + BackendFaults.checks
     let telling = [
       "unknown key", " is not one of ", " is out of range ", " has no unit", "unknown unit",
       "it cannot be off", "would end at once", " has no bind", " has no servers",

@@ -28,6 +28,12 @@ import Wire
     state-directory: /srv/sluice
     limits:
       max-connections: 5000
+    resolver:
+      servers: [192.0.2.53, "[::1]:5353"]
+      min-ttl: 2s
+      max-ttl: 1m
+      timeout: 500ms
+      attempts: 3
     timeouts:
       preface: 500ms
       proxy-header: 4s
@@ -61,7 +67,11 @@ import Wire
           max-header: 64KiB
           unknown: reject
     backends:
-      dovecot: { servers: "unix:/run/dovecot/imap.sock", pass-client-proxy-header: false }
+      dovecot:
+        servers: "unix:/run/dovecot/imap.sock"
+        pass-client-proxy-header: false
+        check: { type: send-expect, send: 'a\\r\\n\\x00"', expect: "* OK" }
+        eject: off
       postfix:
         servers:
           - 127.0.0.1:10025
@@ -78,6 +88,18 @@ import Wire
         relay-tlvs: [0xea, unique-id, 0xE1]
         proxy-header: { limit: 1KiB, align: 8 }
         balance: round-robin
+        check:
+          type: http
+          interval: 2s
+          timeout: 1s
+          jitter: 0%
+          rise: 3
+          fall: 4
+          path: /up
+          host: x.example
+          status: [200, 300-302]
+          proxy: false
+        eject: { failures: 5, time: 1s, max-time: 1m }
         retries: 0
         timeouts: { connect: 1s, idle: 40m, half-closed: off, max-age: 9h }
         source: 192.0.2.5
@@ -117,6 +139,35 @@ import Wire
     TrustedSource(network: network, rule: rule, origin: origin)
   }
 
+  private static let fullBackends = [
+    Backend(
+      name: "dovecot",
+      servers: [
+        Server(name: "unix:/run/dovecot/imap.sock", address: .unix(path: "/run/dovecot/imap.sock"))
+      ],
+      check: CheckSettings(
+        kind: .exchange(send: [0x61, 0x0d, 0x0a, 0, 0x22], expect: Array("* OK".utf8))),
+      ejection: nil),
+    Backend(
+      name: "postfix",
+      servers: [
+        Server(name: "127.0.0.1:10025", address: .ipv4(0x7f00_0001, port: 10025)),
+        Server(name: "192.0.2.10:25", address: .ipv4(0xc000_020a, port: 25), weight: 0),
+        Server(name: "192.0.2.11:25", address: .ipv4(0xc000_020b, port: 25), weight: 256),
+      ],
+      sendProxy: .v2,
+      tlvs: postfixTLVs,
+      balance: .roundRobin,
+      check: CheckSettings(
+        kind: .http(path: "/up", host: "x.example", statuses: [200...200, 300...302]),
+        intervalMs: 2_000, timeoutMs: 1_000, jitterPercent: 0, rise: 3, fall: 4,
+        sendsHeader: false),
+      ejection: EjectionSettings(failures: 5, timeMs: 1_000, longestMs: 60_000), retries: 0,
+      timeouts: TimeoutOverrides(
+        connectMs: 1_000, idleMs: 2_400_000, halfClosedMs: 0, maxAgeMs: 32_400_000),
+      source: .ipv4(0xc000_0205, port: 0), splice: .inline, congestion: "cubic"),
+  ]
+
   @Test func everyKey() throws {
     let (snapshot, diagnostics) = parse(SnapshotTests.full)
     #expect(diagnostics.lines == [])
@@ -140,24 +191,6 @@ import Wire
         prefaceMs: 500, proxyHeaderMs: 4_000, connectMs: 3_000, idleMs: 3_600_000,
         halfClosedMs: 60_000, maxAgeMs: 604_800_000),
       congestion: nil, backlog: 4096)
-    let dovecot = Backend(
-      name: "dovecot",
-      servers: [
-        Server(name: "unix:/run/dovecot/imap.sock", address: .unix(path: "/run/dovecot/imap.sock"))
-      ])
-    let postfix = Backend(
-      name: "postfix",
-      servers: [
-        Server(name: "127.0.0.1:10025", address: .ipv4(0x7f00_0001, port: 10025)),
-        Server(name: "192.0.2.10:25", address: .ipv4(0xc000_020a, port: 25), weight: 0),
-        Server(name: "192.0.2.11:25", address: .ipv4(0xc000_020b, port: 25), weight: 256),
-      ],
-      sendProxy: .v2,
-      tlvs: SnapshotTests.postfixTLVs,
-      balance: .roundRobin, retries: 0,
-      timeouts: TimeoutOverrides(
-        connectMs: 1_000, idleMs: 2_400_000, halfClosedMs: 0, maxAgeMs: 32_400_000),
-      source: .ipv4(0xc000_0205, port: 0), splice: .inline, congestion: "cubic")
     let expected = Snapshot(
       workers: .count(4), events: .epoll,
       admin: AdminSettings(
@@ -173,6 +206,10 @@ import Wire
         fields: [.client, .senderID, .time], level: .debug),
       stateDirectory: "/srv/sluice",
       limits: Limits(maxConnections: 5000),
+      resolver: ResolverSettings(
+        servers: [
+          .ipv4(0xc000_0235, port: 53), .ipv6(high: 0, low: 1, port: 5353, scope: 0),
+        ], minTTLMs: 2_000, maxTTLMs: 60_000, timeoutMs: 500, attempts: 3),
       timeouts: Timeouts(
         prefaceMs: 500, proxyHeaderMs: 4_000, connectMs: 3_000, idleMs: 3_600_000,
         halfClosedMs: 60_000, maxAgeMs: 604_800_000),
@@ -180,7 +217,7 @@ import Wire
         .ipv4(0x0a00_0000, prefix: 8), .ipv4(0xc000_020a, prefix: 32),
         .ipv6(high: 0x2001_0db8 << 32, low: 0, prefix: 32),
       ], drainMs: 0, listeners: [smtp, imap],
-      backends: [dovecot, postfix])
+      backends: SnapshotTests.fullBackends)
     #expect(snapshot == expected)
 
     // The backend's own win over the listener's, which win over the global ones.

@@ -29,6 +29,9 @@ package struct Ejection: Hashable, Sendable {
   package static let windowNs: UInt64 = 30_000_000_000
   private static let mostDoublings: UInt64 = 16
 
+  /// Whether it is of interest that a connection to it works.
+  package var isSuspect: Bool { untilNs == nil && (count > 0 || level > 0) }
+
   package init() {}
 
   /// - Returns: how long it is out from now on, in nanoseconds, when this ejects it.

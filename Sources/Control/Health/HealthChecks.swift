@@ -10,7 +10,6 @@ package struct CheckTarget: Hashable, Sendable {
   /// The address to connect from, with port 0.
   package let source: SocketAddress?
   package let header: Header
-  /// With `onDown` of no meaning here, so that it keeps no two targets apart.
   package let settings: CheckSettings
 
   /// What a check says before its protocol's words.
@@ -29,8 +28,6 @@ package struct CheckTarget: Hashable, Sendable {
     self.address = address
     self.source = source
     self.header = settings.sendsHeader ? header : .none
-    var settings = settings
-    settings.onDown = .keep
     self.settings = settings
   }
 }

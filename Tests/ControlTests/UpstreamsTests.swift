@@ -1,0 +1,112 @@
+import Config
+import Control
+import System
+import TestSupport
+import Testing
+import Wire
+
+/// A configuration with names, as it is served.
+@Suite struct UpstreamsTests {
+  private static let box = ServerTarget.host(HostName("box.test")!, port: 25)
+
+  private func snapshot(
+    _ servers: [Config.Server], source: SocketAddress? = nil, _ resolver: ResolverSettings = .init()
+  ) -> Snapshot {
+    Snapshot(
+      resolver: resolver,
+      listeners: [Listener(name: "l", binds: [.ipv4(0, port: 25)], backend: 0)],
+      backends: [Backend(name: "b", servers: servers, source: source)])
+  }
+
+  private func text(_ snapshot: Snapshot) -> [String] {
+    snapshot.backends[0].servers.map { server in
+      "\(server.name) \(server.address.map(\.description) ?? "-") \(server.weight)"
+    }
+  }
+
+  private let named = Config.Server(name: "box.test:25", target: UpstreamsTests.box, weight: 3)
+  private let plain = Config.Server(name: "192.0.2.9:25", address: .ipv4(0xc000_0209, port: 25))
+
+  @Test func aServerForEachAddress() {
+    let snapshot = snapshot([named, plain])
+    #expect(snapshot.namedTargets == [UpstreamsTests.box])
+    let found = [
+      ResolvedServer(address: SocketAddress("[::1]:25")!),
+      ResolvedServer(address: .ipv4(0xc000_0201, port: 25), weight: 7),
+    ]
+    #expect(
+      text(snapshot.serving([UpstreamsTests.box: found])) == [
+        "box.test:25@[::1]:25 [::1]:25 3", "box.test:25@192.0.2.1:25 192.0.2.1:25 7",
+        "192.0.2.9:25 192.0.2.9:25 1",
+      ])
+    #expect(text(snapshot.serving([:])) == ["192.0.2.9:25 192.0.2.9:25 1"])
+    #expect(text(self.snapshot([named]).serving([:])) == ["box.test:25 - 3"])
+  }
+
+  /// A socket bound to an address of one family reaches no other.
+  @Test func onlyTheFamilyOfTheSource() {
+    let found = [
+      ResolvedServer(address: SocketAddress("[::1]:25")!),
+      ResolvedServer(address: .ipv4(0xc000_0201, port: 25)),
+    ]
+    let snapshot = snapshot([named], source: .ipv4(0x7f00_0001, port: 0))
+    #expect(
+      text(snapshot.serving([UpstreamsTests.box: found]))
+        == ["box.test:25@192.0.2.1:25 192.0.2.1:25 3"])
+  }
+
+  @Test func fromOneConfigurationToTheNext() throws {
+    let server = try NameServer()
+    defer { server.stop() }
+    server.set("box.test", .a(127, 0, 0, 2, ttl: 0))
+    let resolver = ResolverSettings(servers: [SocketAddress(server.address)!], minTTLMs: 100)
+    let first = snapshot([named], resolver)
+    let upstreams = try Upstreams(first)
+    defer { upstreams.stop() }
+    try upstreams.follow(first)
+    #expect(
+      text(upstreams.served.applied(to: first)) == ["box.test:25@127.0.0.2:25 127.0.0.2:25 3"])
+    let told = Guarded<[[String]]>([])
+    try upstreams.start(events: nil) { served in
+      told.withLock { $0.append(text(served.applied(to: first))) }
+    }
+    server.set("box.test", .a(127, 0, 0, 3, ttl: 0))
+    try wait(for: "the other address") {
+      told.withLock { $0 } == [["box.test:25@127.0.0.3:25 127.0.0.3:25 3"]]
+    }
+    let second = snapshot([plain], resolver)
+    try upstreams.follow(second)
+    #expect(text(upstreams.served.applied(to: second)) == ["192.0.2.9:25 192.0.2.9:25 1"])
+  }
+
+  /// Down servers are left out, one check for both backends that have them; when all are down, all
+  /// are used.
+  @Test func checkedServers() throws {
+    let (one, two) = (try ListeningSocket(), try ListeningSocket())
+    let servers = [one, two].map {
+      Config.Server(name: "\($0.endpoint)", address: SocketAddress("\($0.endpoint)")!)
+    }
+    var checked = snapshot(servers)
+    let check = CheckSettings(kind: .connect, intervalMs: 100, rise: 1, fall: 1)
+    checked.backends[0].check = check
+    checked.backends.append(Backend(name: "c", servers: [servers[1]], check: check))
+    let upstreams = try Upstreams(checked)
+    defer { upstreams.stop() }
+    try upstreams.follow(checked)
+    try upstreams.start(events: nil) { _ in }
+    func weights() -> [Int] {
+      upstreams.served.applied(to: checked).backends[0].servers.map(\.weight)
+    }
+    #expect(weights() == [1, 1])
+    one.close()
+    try wait(for: "one to be left out") { weights() == [0, 1] }
+    two.close()
+    try wait(for: "both to be used") { weights() == [1, 1] }
+    let back = try ListeningSocket(two.endpoint)
+    try wait(for: "the good one alone to be used") { weights() == [0, 1] }
+    let troubles = upstreams.served.troubles
+    #expect(
+      troubles == [.init(backend: "b", server: servers[0].name): .down("connection refused")])
+    back.close()
+  }
+}

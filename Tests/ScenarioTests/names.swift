@@ -1,0 +1,152 @@
+import TestSupport
+import Testing
+
+// Servers by name: the addresses come from a name server of the test's own, which changes its mind.
+
+/// One listener whose backend has one server, by name.
+private func withNamed(
+  _ engine: Engine = Engine(events: "auto", splice: "auto"), port: UInt16,
+  backend: String = "retries: 0", _ body: (NameServer, SluiceProcess) throws -> Void
+) throws {
+  let names = try NameServer()
+  defer { names.stop() }
+  try withNamed(by: names, engine, servers: "\"box.test:\(port)\"", backend: backend) {
+    try body(names, $0)
+  }
+}
+
+private func withNamed(
+  by names: NameServer, _ engine: Engine, servers: String, backend: String,
+  _ body: (SluiceProcess) throws -> Void
+) throws {
+  let directory = try TemporaryDirectory()
+  let bind = Endpoint.loopback(ReservedPort.take())
+  let yaml = """
+    workers: 1
+    events: \(engine.events)
+    log: { connections: "\(directory.file("connections"))" }
+    resolver: { servers: ["\(names.address)"], min-ttl: 100ms, timeout: 5s }
+    listeners:
+      front: { bind: "\(bind)", backend: back, type: server-first }
+    backends:
+      back: { servers: [\(servers)], \(backend) }
+
+    """
+  let sluice = try SluiceProcess(yaml: yaml, in: directory, at: bind)
+  try body(sluice)
+  try sluice.stop()
+}
+
+/// Whether a connection gets through to this server.
+private func reaches(_ server: ListeningSocket, _ sluice: SluiceProcess) throws -> Bool {
+  let client = try sluice.connect()
+  guard let upstream = try server.accept(withinMs: 50) else {
+    client.close()
+    return false
+  }
+  try upstream.write("hello")
+  let isGreeted = (try? client.readExactly(5)) == Array("hello".utf8)
+  client.close()
+  return isGreeted
+}
+
+// It starts although nobody knows the name, turns clients away, and serves them as soon as the
+// name resolves.
+@Test("start before the name resolves")
+func startBeforeTheNameResolves() throws {
+  let server = try ListeningSocket(.inet("127.0.0.2", 0))
+  try withNamed(port: server.port) { names, sluice in
+    #expect(sluice.child.standardError.contains("box.test: no such name; it has no servers"))
+    #expect(try sluice.connect().readToEnd().bytes.isEmpty)
+    #expect(try sluice.record().reason != nil)
+    names.set("box.test", .a(127, 0, 0, 2))
+    try wait(for: "the server to be reached") { try reaches(server, sluice) }
+    #expect(sluice.child.standardError.contains("server name box.test resolves to 127.0.0.2"))
+  }
+}
+
+// The name moves to another address. Who is connected stays where he is, who comes goes to the new
+// address; then the name server denies the name, and nothing changes.
+@Test("a name moves, and is denied", arguments: Engine.eventSources)
+func aNameMoves(engine: Engine) throws {
+  let old = try ListeningSocket(.inet("127.0.0.2", 0))
+  let new = try ListeningSocket(.inet("127.0.0.3", old.port))
+  try withNamed(engine, port: old.port) { names, sluice in
+    names.set("box.test", .a(127, 0, 0, 2, ttl: 0))
+    try wait(for: "the old server to be reached") { try reaches(old, sluice) }
+    let client = try sluice.connect()
+    let upstream = try old.accept()
+    names.set("box.test", .a(127, 0, 0, 3, ttl: 0))
+    try wait(for: "the new server to be reached") { try reaches(new, sluice) }
+    while try old.accept(withinMs: 0) != nil {}
+    names.set("box.test", .code(3))
+    try wait(for: "the denial to be told") {
+      sluice.child.standardError.contains("box.test: no such name; its last address is kept")
+    }
+    #expect(try reaches(new, sluice))
+    #expect(try old.accept(withinMs: 0) == nil)
+    try client.write("still here")
+    #expect(try upstream.readExactly(10) == Array("still here".utf8))
+    try upstream.write("me too")
+    #expect(try client.readExactly(6) == Array("me too".utf8))
+    client.close()
+  }
+}
+
+// An answer for an hour, and a server that is gone: the failed dial brings the next question
+// forward.
+@Test("a failed dial asks again")
+func aFailedDialAsksAgain() throws {
+  let old = try ListeningSocket(.inet("127.0.0.2", 0))
+  let new = try ListeningSocket(.inet("127.0.0.3", old.port))
+  try withNamed(port: old.port) { names, sluice in
+    names.set("box.test", .a(127, 0, 0, 2, ttl: 3600))
+    try wait(for: "the old server to be reached") { try reaches(old, sluice) }
+    names.set("box.test", .a(127, 0, 0, 3, ttl: 3600))
+    old.close()
+    try wait(for: "the new server to be reached") { try reaches(new, sluice) }
+  }
+}
+
+// Both families; the one that is dead costs a client one more dial, to the other family.
+@Test("the other family next")
+func theOtherFamilyNext() throws {
+  let four = try ListeningSocket(.inet("127.0.0.2", 0))
+  try withNamed(port: four.port, backend: "retries: 1, eject: off") { names, sluice in
+    names.set("box.test", .a(127, 0, 0, 2), .a(127, 0, 0, 3), .loopback6())
+    try wait(for: "both families") { sluice.child.standardError.contains("127.0.0.3") }
+    var tries: Set<Int> = []
+    try wait(for: "a dial that went to IPv6 first") {
+      let client = try sluice.connect()
+      if let upstream = try four.accept(withinMs: 200) { upstream.close() }
+      client.close()
+      tries = Set(try sluice.records.filter { $0.reason == nil }.map(\.tries))
+      return tries.contains(2)
+    }
+  }
+}
+
+// A service: the first priority is used, with its ports.
+@Test("srv records")
+func srvRecords() throws {
+  let names = try NameServer()
+  defer { names.stop() }
+  let first = try ListeningSocket(.inet("127.0.0.2", 0))
+  let other = try ListeningSocket(.inet("127.0.0.3", 0))
+  names.set("_imap._tcp.test", .service(10, 1, first.port, "a.test"))
+  names.set("a.test", .a(127, 0, 0, 2))
+  names.set("b.test", .a(127, 0, 0, 3))
+  try withNamed(
+    by: names, Engine(events: "auto", splice: "auto"), servers: "\"srv:_imap._tcp.test\"",
+    backend: "retries: 0"
+  ) { sluice in
+    try wait(for: "the first to be reached") { try reaches(first, sluice) }
+    try wait(for: "its name in the log") {
+      try sluice.records.contains { $0.server == "srv:_imap._tcp.test@\(first.endpoint)" }
+    }
+    // A failed dial asks for the service again, and its only target is another one.
+    names.set("_imap._tcp.test", .service(10, 1, other.port, "b.test", ttl: 0))
+    first.close()
+    try wait(for: "the other to be reached") { try reaches(other, sluice) }
+  }
+}
