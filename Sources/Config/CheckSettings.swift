@@ -14,10 +14,11 @@ package struct CheckSettings: Hashable, Sendable {
   package var kind: CheckKind
   /// Whether a check begins with a PROXY header where the backend's connections do.
   package var sendsHeader: Bool
+  package var onDown: OnDown
 
   package init(
     kind: CheckKind, intervalMs: UInt32 = 5000, timeoutMs: UInt32 = 3000, jitterPercent: Int = 10,
-    rise: Int = 2, fall: Int = 3, sendsHeader: Bool = true
+    rise: Int = 2, fall: Int = 3, sendsHeader: Bool = true, onDown: OnDown = .keep
   ) {
     self.kind = kind
     self.intervalMs = intervalMs
@@ -26,7 +27,15 @@ package struct CheckSettings: Hashable, Sendable {
     self.rise = rise
     self.fall = fall
     self.sendsHeader = sendsHeader
+    self.onDown = onDown
   }
+}
+
+/// What becomes of the live connections of a server whose checks fail.
+package enum OnDown: Hashable, Sendable {
+  case keep
+  /// They are ended when it has been down for so long; 0 is at once.
+  case close(afterMs: UInt32)
 }
 
 /// What a check says and what it wants to hear.

@@ -46,6 +46,10 @@ extension Snapshot {
       "    servers      \(backend.servers.map(Plan.server).joined(separator: ", "))",
     ]
     lines += headerPlan(of: backend)
+    if let check = backend.check {
+      let every = Scalar.text(ofDurationMs: check.intervalMs)
+      lines.append("    check        \(check.kind.type.rawValue), every \(every)")
+    }
     lines.append("    splice       \(backend.splice)")
     if let source = backend.source { lines.append("    source       \(source.hostDescription)") }
     if let congestion = backend.congestion { lines.append("    congestion   \(congestion)") }

@@ -69,6 +69,7 @@ extension Reader {
       }
     case .rise: readNumber(key, node, into: &draft.settings.rise)
     case .fall: readNumber(key, node, into: &draft.settings.fall)
+    case .onDown: read(key, node, into: &draft.settings.onDown, Scalar.onDown)
     case .path: draft.path = located(key, node, Scalar.requestPath)
     case .host: draft.host = located(key, node, Scalar.requestHost)
     case .status:
@@ -120,6 +121,14 @@ extension Reader {
 }
 
 extension Scalar {
+  static func onDown(_ text: String) throws(Unreadable) -> OnDown {
+    switch text {
+    case "keep": .keep
+    case "close": .close(afterMs: 0)
+    default: .close(afterMs: try duration(text, mayBeOff: false))
+    }
+  }
+
   static func requestPath(_ text: String) throws(Unreadable) -> String {
     let isPlain = text.utf8.allSatisfy { (0x21..<0x7f).contains($0) }
     guard text.hasPrefix("/"), isPlain, text.utf8.count <= 1024 else {
@@ -197,6 +206,15 @@ extension CheckKind {
 }
 
 extension Scalar {
+  /// What `onDown` reads.
+  static func text(of onDown: OnDown) -> String {
+    switch onDown {
+    case .keep: "keep"
+    case .close(0): "close"
+    case .close(let afterMs): text(ofDurationMs: afterMs)
+    }
+  }
+
   /// What `statuses` reads.
   static func text(ofStatuses statuses: ClosedRange<Int>) -> String {
     statuses.count == 1

@@ -86,6 +86,7 @@ package struct ReloadPlan: Hashable, Sendable {
 
   private mutating func compareGlobal(_ old: Snapshot, _ new: Snapshot) {
     if old.log != new.log { changes.append(Change(.changed, "log")) }
+    if old.resolver != new.resolver { changes.append(Change(.changed, "resolver")) }
     if old.drainMs != new.drainMs {
       changes.append(Change(.changed, "timeouts", "drain \(old.drainMs) ms -> \(new.drainMs) ms"))
     }
@@ -213,9 +214,12 @@ package struct ReloadPlan: Hashable, Sendable {
     if was.retries != now.retries { details.append("retries \(was.retries) -> \(now.retries)") }
     if was.timeouts != now.timeouts { details.append("timeouts") }
     if was.balance != now.balance { details.append("balance") }
+    if was.check != now.check { details.append("check") }
+    if was.ejection != now.ejection { details.append("eject") }
     var rest = was
     (rest.sendProxy, rest.tlvs, rest.retries) = (now.sendProxy, now.tlvs, now.retries)
     (rest.timeouts, rest.balance, rest.servers) = (now.timeouts, now.balance, now.servers)
+    (rest.check, rest.ejection) = (now.check, now.ejection)
     if rest != now { details.append("settings") }
     return details
   }

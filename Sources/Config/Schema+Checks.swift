@@ -1,6 +1,8 @@
 /// The keys of a backend's `check`.
 enum CheckKey: String, SchemaKey {
-  case type, interval, timeout, jitter, rise, fall, path, host, status, send, expect, proxy
+  case type, interval, timeout, jitter, rise, fall
+  case onDown = "on-down"
+  case path, host, status, send, expect, proxy
 
   var type: ValueType {
     switch self {
@@ -8,6 +10,7 @@ enum CheckKey: String, SchemaKey {
     case .interval, .timeout: .duration(mayBeOff: false, mayBeZero: false)
     case .jitter: .text("a percentage from 0% to 50%", pattern: "^([0-9]|[1-4][0-9]|50)%$")
     case .rise, .fall: .number(1...100)
+    case .onDown: .either([.words(["keep", "close"]), .duration(mayBeOff: false, mayBeZero: false)])
     case .path: .text("the path of a request such as /health", pattern: "^/")
     case .host: .text("the name of a host")
     case .status:
@@ -31,6 +34,7 @@ enum CheckKey: String, SchemaKey {
     case .jitter: "10%"
     case .rise: "2"
     case .fall: "3"
+    case .onDown: "keep"
     case .path: "/"
     case .status: "200-399"
     case .proxy: "true"

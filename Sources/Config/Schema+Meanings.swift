@@ -159,6 +159,9 @@ extension Schema {
       "jitter": "each interval is longer or shorter by up to this",
       "rise": "checks in a row that must pass before a server that is down is up",
       "fall": "checks in a row that must fail before a server that is up is down",
+      "on-down":
+        "what becomes of the live connections of a server that is down: they go on, are ended at "
+        + "once, or when it has been down for so long",
       "path": "with `http`",
       "host": "with `http`: the Host header; absent: localhost",
       "status": "with `http`: what is good, one or a list",

@@ -215,6 +215,7 @@ struct SnapshotWriter {
       $0.pair(CheckKey.jitter, "\(check.jitterPercent)%")
       $0.pair(CheckKey.rise, "\(check.rise)")
       $0.pair(CheckKey.fall, "\(check.fall)")
+      $0.pair(CheckKey.onDown, Scalar.text(of: check.onDown))
       switch check.kind {
       case .connect, .tls, .smtp, .imap, .pop3, .sieve: break
       case .http(let path, let host, let statuses):

@@ -84,7 +84,7 @@ extension Server {
           inForce.served(server, of: backend).map {
             Server.status(of: $0, under: server, in: backend, inForce.changes, counts, known)
           }
-        })
+        } + counts.servers.filter { $0.isGone(from: backend.name) }.map { ServerStatus(gone: $0) })
     }
   }
 
@@ -126,6 +126,28 @@ extension Server {
 
   package func configuration(defaults: Bool) -> String {
     inForce.withLock { $0.snapshot }.yaml(defaults: defaults)
+  }
+}
+
+extension Counts.Server {
+  /// Whether it is no server of the backend any more, and still has connections.
+  fileprivate func isGone(from backend: String) -> Bool {
+    !row.isConfigured && row.name.backend == backend && live > 0
+  }
+}
+
+extension ServerStatus {
+  /// Removed from the file, or from what its name stands for.
+  fileprivate init(gone server: Counts.Server) {
+    let name = server.row.name.server
+    // `mail.example:25@192.0.2.1:25` is an address that a name stood for, `unix:@x` a socket.
+    let at = name.hasPrefix("unix:") ? nil : name.firstIndex(of: "@")
+    self.init(
+      name: name, address: at.map { String(name[name.index(after: $0)...]) } ?? name,
+      state: .drained,
+      reason: "it is gone, and its connections go on", weight: 0, connections: Int(server.live),
+      dials: server.dials, dialFailures: server.dialFailures, bytesUp: server.bytesUp,
+      bytesDown: server.bytesDown)
   }
 }
 

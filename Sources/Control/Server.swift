@@ -118,7 +118,14 @@ package final class Server: Operations {
       throw Refusal(sentences: [error.description])
     }
     do throws(SystemError) {
-      try upstreams.start(events: events) { [weak self] _ in self?.serversChanged() }
+      try upstreams.start(
+        events: events,
+        onDown: { [pool] server in
+          pool.end(
+            SessionFilter(backend: server.backend, server: server.server), .serverDown
+          ).ended
+        },
+        onChange: { [weak self] _ in self?.serversChanged() })
     } catch {
       close()
       throw Refusal(sentences: ["cannot start: \(error)"])

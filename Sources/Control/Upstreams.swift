@@ -19,23 +19,41 @@ package final class Upstreams: Sendable {
 
     package init() {}
 
+    /// Whether the same servers get connections. Why others get none may differ.
+    func serves(as other: Served) -> Bool {
+      resolution == other.resolution && troubles.keys == other.troubles.keys
+    }
+
     /// The configuration as it is to be served: a server for each address that a name stands for,
     /// and no weight for those that have troubles, unless all of a backend that have one do.
     package func applied(to snapshot: Snapshot) -> Snapshot {
       var served = snapshot.serving(resolution)
       for index in served.backends.indices {
         let backend = served.backends[index]
-        let isTroubled = backend.servers.map { server in
-          server.address == nil
-            || troubles[ServerName(backend: backend.name, server: server.name)] != nil
-        }
-        let isPanic = !zip(backend.servers, isTroubled).contains { $0.weight > 0 && !$1 }
+        let isSpent = isSpent(backend)
         for place in backend.servers.indices
-        where backend.servers[place].address == nil || isTroubled[place] && !isPanic {
+        where backend.servers[place].address == nil
+          || !isSpent && hasTrouble(backend.servers[place], of: backend)
+        {
           served.backends[index].servers[place].weight = 0
         }
       }
       return served
+    }
+
+    /// Backends all of whose servers have troubles.
+    func spentBackends(of snapshot: Snapshot) -> Set<String> {
+      guard !troubles.isEmpty else { return [] }
+      return Set(snapshot.serving(resolution).backends.filter(isSpent).map(\.name))
+    }
+
+    private func isSpent(_ backend: Backend) -> Bool {
+      let reachable = backend.servers.filter { $0.weight > 0 && $0.address != nil }
+      return !reachable.isEmpty && reachable.allSatisfy { hasTrouble($0, of: backend) }
+    }
+
+    private func hasTrouble(_ server: Config.Server, of backend: Backend) -> Bool {
+      troubles[ServerName(backend: backend.name, server: server.name)] != nil
     }
   }
 
@@ -44,6 +62,10 @@ package final class Upstreams: Sendable {
     case down(String)
     /// Its connections fail.
     case ejected
+
+    var isDown: Bool {
+      if case .down = self { true } else { false }
+    }
 
     package var reason: String {
       switch self {
@@ -57,10 +79,17 @@ package final class Upstreams: Sendable {
     var snapshot: Snapshot
     var names: Names?
     var checks: HealthChecks?
+    /// Of `snapshot`.
+    var targets: Set<ServerTarget> = []
     /// By the server's name, as it is served.
     var ejections: [ServerName: Ejection] = [:]
+    /// What is checked, and for which servers.
+    var watched: [CheckTarget: [ServerName]] = [:]
     /// As last told.
     var served: Served
+    /// Backends without a server that is up.
+    var spent: Set<String> = []
+    var downs = DownServers()
     var isStopping = false
   }
 
@@ -100,23 +129,32 @@ package final class Upstreams: Sendable {
     names?.settle(targets, atMostMs: Upstreams.firstAnswersMs)
     state.withLock { state in
       (state.snapshot, state.names, state.checks) = (snapshot, names, checks)
-      let servers = Set(state.resolved.serverNames)
+      state.targets = targets
+      state.watch(state.resolution)
+      let servers = Set(snapshot.serving(state.resolution).serverNames)
       state.ejections = state.ejections.filter { servers.contains($0.key) }
       state.served = state.nowServed
     }
     installChecks()
+    // The thread looks at what else follows from that.
+    failures.wake()
   }
 
   /// What is known now.
   package var served: Served { state.withLock { $0.served } }
 
-  /// - Parameter onChange: called with each `served` that is another one than before, on a thread
-  ///   of its own, until `stop`. [EAGAIN: no thread]
+  /// - Parameters:
+  ///   - onDown: ends the connections of a server that is down, as the configuration wants it;
+  ///     returns how many.
+  ///   - onChange: called when other servers are to get connections. Both are called on a thread of
+  ///     its own, until `stop`.
+  /// - Throws: EAGAIN (no thread).
   package func start(
-    events: EventHub?, onChange: @escaping @Sendable (Served) -> Void
+    events: EventHub?, onDown: @escaping @Sendable (ServerName) -> Int = { _ in 0 },
+    onChange: @escaping @Sendable (Served) -> Void
   ) throws(SystemError) {
     self.events.withLock { $0 = events }
-    let thread = try Thread(name: "upstreams") { [self] in look(onChange) }
+    let thread = try Thread(name: "upstreams") { [self] in look(onDown, onChange) }
     self.thread.withLock { $0 = thread }
   }
 
@@ -134,7 +172,7 @@ package final class Upstreams: Sendable {
 
   // ---- the thread --------------------------------------------------------------------------
 
-  private func look(_ onChange: (Served) -> Void) {
+  private func look(_ onDown: (ServerName) -> Int, _ onChange: (Served) -> Void) {
     while true {
       _ = try? Readiness.reading(failures.wakeNumber, waitingAtMostMs: waitMs)
       let nowNs = Clock.monotonicNs
@@ -144,33 +182,32 @@ package final class Upstreams: Sendable {
             .union(news.failures.map(\.server))
         }
       }
-      let (change, notes, isStopping) = state.withLock { state in
-        let notes = state.take(news, nowNs: nowNs)
-        let served = state.nowServed
-        defer { state.served = served }
-        return (served == state.served ? nil : served, notes, state.isStopping)
-      }
-      if isStopping { return }
-      for note in notes { tell(note.server, note.sentence, note.level) }
-      if let change {
-        installChecks()
-        onChange(change)
+      let step = state.withLock { $0.step(news, nowNs: nowNs) }
+      if step.isLast { return }
+      for note in step.notes { tell(note) }
+      if step.hasOtherServers { installChecks() }
+      if let change = step.change { onChange(change) }
+      // After the change, so that nobody comes in behind it.
+      for server in step.ending {
+        let ended = onDown(server)
+        tell(Note(server, "is still down: \(counted(ended, "connection")) ended", .info))
       }
     }
   }
 
-  /// Until the next server that is out may come back; nil while none is.
+  /// Until the next server that is out may come back, or one that is down loses its connections.
   private var waitMs: Int32? {
-    guard let nextNs = state.withLock({ $0.ejections.values.compactMap(\.untilNs).min() }) else {
-      return nil
+    let next = state.withLock { state in
+      [state.ejections.values.compactMap(\.untilNs).min(), state.downs.nextNs]
     }
+    guard let nextNs = next.compactMap({ $0 }).min() else { return nil }
     let nowNs = Clock.monotonicNs
     return nextNs <= nowNs ? 0 : Int32(clamping: (nextNs - nowNs + 999_999) / 1_000_000)
   }
 
   private func installChecks() {
-    let (checks, targets) = state.withLock { ($0.checks, $0.resolved.checkTargets) }
-    checks?.install(Set(targets.values))
+    let (checks, watched) = state.withLock { ($0.checks, $0.watched) }
+    checks?.install(Set(watched.keys))
   }
 
   private func makeNames(_ settings: ResolverSettings) throws(SystemError) -> Names {
@@ -185,37 +222,113 @@ package final class Upstreams: Sendable {
 
   private func checked(_ target: CheckTarget, _ report: CheckReport) {
     let servers = state.withLock { state in
-      state.resolved.checkTargets.filter { $0.value == target }.map(\.key)
+      let servers = state.watched[target] ?? []
+      if !report.isUp { for server in servers { state.hurry(server) } }
+      return servers
     }
-    for server in servers.sorted(by: { ($0.backend, $0.server) < ($1.backend, $1.server) }) {
+    for server in servers {
       let sentence = report.isUp ? "is up" : "is down: \(report.trouble ?? "its check failed")"
-      tell(server, sentence, report.isUp ? .info : .warning)
+      tell(Note(server, sentence, report.isUp ? .info : .warning))
     }
     failures.wake()
   }
 
-  private func tell(_ server: ServerName, _ sentence: String, _ level: LogLevel) {
-    let whole = "server \(server.backend)/\(server.server) \(sentence)"
-    Notice.write(whole, level)
-    let facts = ["backend": server.backend, "server": server.server]
-    events.withLock { $0 }?.post("server", whole, facts)
+  private func tell(_ note: Note) {
+    Notice.write(note.sentence, note.level)
+    let kind = note.server == nil ? "backend" : "server"
+    events.withLock { $0 }?.post(kind, note.sentence, note.facts)
   }
 }
 
+/// What an operator hears of.
+private struct Note {
+  let backend: String
+  /// Nil when it is about all of them.
+  let server: String?
+  let sentence: String
+  let level: LogLevel
+
+  init(_ server: FailureBoard.ServerName, _ what: String, _ level: LogLevel) {
+    (backend, self.server, self.level) = (server.backend, server.server, level)
+    sentence = "server \(server.backend)/\(server.server) \(what)"
+  }
+
+  init(backend: String, _ what: String, _ level: LogLevel) {
+    (self.backend, server, self.level) = (backend, nil, level)
+    sentence = "backend \(backend) \(what)"
+  }
+
+  var facts: [String: String] {
+    var facts = ["backend": backend]
+    facts["server"] = server
+    return facts
+  }
+}
+
+/// What follows from one look.
+private struct Step {
+  var notes: [Note] = []
+  var change: Upstreams.Served?
+  /// Names stand for others than before.
+  var hasOtherServers = false
+  /// Servers whose connections end.
+  var ending: [FailureBoard.ServerName] = []
+  var isLast = false
+}
+
 extension Upstreams.State {
-  /// With all addresses that names stand for.
-  fileprivate var resolved: Snapshot {
-    guard let names else { return snapshot }
-    return snapshot.serving(names.resolution)
+  fileprivate mutating func step(_ news: FailureBoard.News, nowNs: UInt64) -> Step {
+    var step = Step(isLast: isStopping)
+    step.notes = take(news, nowNs: nowNs)
+    let former = served
+    served = nowServed
+    if served.resolution != former.resolution {
+      step.hasOtherServers = true
+      watch(served.resolution)
+    }
+    if !served.serves(as: former) { step.change = served }
+    step.notes += notesOfBackends()
+    let settings = Dictionary(
+      snapshot.backends.map { ($0.name, $0.check?.onDown ?? .keep) },
+      uniquingKeysWith: { first, _ in first })
+    var down: [FailureBoard.ServerName: OnDown] = [:]
+    for (server, trouble) in served.troubles where trouble.isDown {
+      down[server] = settings[server.backend]
+    }
+    downs.follow(down, nowNs: nowNs)
+    step.ending = downs.due(nowNs: nowNs)
+    return step
+  }
+
+  /// What names stand for. One that another resolver is asked for keeps what it stood for until
+  /// that has an answer.
+  fileprivate var resolution: Names.Resolution {
+    let now = names?.resolution ?? [:]
+    var resolution: Names.Resolution = [:]
+    for target in targets {
+      let found = now[target] ?? []
+      resolution[target] = found.isEmpty ? served.resolution[target] ?? [] : found
+    }
+    return resolution
+  }
+
+  fileprivate mutating func watch(_ resolution: Names.Resolution) {
+    watched = [:]
+    for (server, target) in snapshot.serving(resolution).checkTargets {
+      watched[target, default: []].append(server)
+    }
+    for target in watched.keys {
+      watched[target]?.sort { ($0.backend, $0.server) < ($1.backend, $1.server) }
+    }
   }
 
   fileprivate var nowServed: Upstreams.Served {
     var served = Upstreams.Served()
-    served.resolution = names?.resolution ?? [:]
-    let reports = checks?.reports ?? [:]
-    for (server, target) in resolved.checkTargets {
-      guard let report = reports[target], !report.isUp else { continue }
-      served.troubles[server] = .down(report.trouble ?? "its check failed")
+    served.resolution = resolution
+    for (target, report) in checks?.reports ?? [:] where !report.isUp {
+      for server in watched[target] ?? [] {
+        served.troubles[server] = .down(report.trouble ?? "its check failed")
+      }
     }
     for (server, ejection) in ejections
     where ejection.untilNs != nil && served.troubles[server] == nil {
@@ -224,17 +337,27 @@ extension Upstreams.State {
     return served
   }
 
+  /// Backends that have run out of servers that are up, and those that have one again.
+  private mutating func notesOfBackends() -> [Note] {
+    let now = served.spentBackends(of: snapshot)
+    defer { spent = now }
+    let there = Set(snapshot.backends.map(\.name))
+    return now.subtracting(spent).sorted().map {
+      Note(backend: $0, "has no server that is up; those that are down are tried", .warning)
+    } + spent.subtracting(now).intersection(there).sorted().map {
+      Note(backend: $0, "has a server that is up again", .info)
+    }
+  }
+
   /// What connections tell of servers; returns what is to be told of that.
-  fileprivate mutating func take(
-    _ news: FailureBoard.News, nowNs: UInt64
-  ) -> [(server: FailureBoard.ServerName, sentence: String, level: LogLevel)] {
-    var notes: [(server: FailureBoard.ServerName, sentence: String, level: LogLevel)] = []
+  private mutating func take(_ news: FailureBoard.News, nowNs: UInt64) -> [Note] {
+    var notes: [Note] = []
     for server in news.worked { ejections[server]?.worked() }
     for (server, failure) in news.failures {
       guard let backend = snapshot.backends.first(where: { $0.name == server.backend }) else {
         continue
       }
-      hurry(backend, server.server)
+      hurry(server)
       guard let settings = backend.ejection else { continue }
       let terms = Ejection.Terms(
         failures: settings.failures, timeMs: settings.timeMs, longestMs: settings.longestMs)
@@ -242,18 +365,19 @@ extension Upstreams.State {
         Ejection.Failure(failure), terms, nowNs: nowNs)
       guard let timeNs else { continue }
       let seconds = (timeNs + 999_999_999) / 1_000_000_000
-      notes.append((server, "is out for \(seconds) s: \(failure.words)", .warning))
+      notes.append(Note(server, "is out for \(seconds) s: \(failure.words)", .warning))
     }
     for server in ejections.keys where ejections[server]?.look(nowNs: nowNs) == true {
-      notes.append((server, "gets connections again", .info))
+      notes.append(Note(server, "gets connections again", .info))
     }
     return notes
   }
 
   /// What a name stands for may have moved.
-  private func hurry(_ backend: Backend, _ server: String) {
-    for candidate in backend.servers
-    where candidate.address == nil && server.hasPrefix(candidate.name) {
+  fileprivate func hurry(_ server: FailureBoard.ServerName) {
+    let backend = snapshot.backends.first { $0.name == server.backend }
+    for candidate in backend?.servers ?? []
+    where candidate.address == nil && server.server.hasPrefix(candidate.name + "@") {
       names?.hurry(candidate.target)
     }
   }

@@ -137,4 +137,6 @@ package enum ConnectionEnd: String, Sendable, CaseIterable {
   case killed = "admin.kill"
   /// We turned it away; the record's `reason` says why.
   case rejected = "rejected"
+  /// Its server's checks failed, and the configuration wants its connections ended then.
+  case serverDown = "server.down"
 }

@@ -181,4 +181,5 @@ enum Command: Sendable {
 package enum EndAll: Sendable {
   case drainDeadline
   case killed
+  case serverDown
 }

@@ -86,6 +86,7 @@ extension ConnectionEnd {
     case .deadline_max_age: self = .maxAgeDeadline
     case .deadline_drain: self = .drainDeadline
     case .rejected: self = .rejected
+    case .server_down: self = .serverDown
     case .killed, .none: self = .killed
     }
   }
@@ -122,11 +123,19 @@ extension HeaderKind {
 }
 
 extension sluice_end {
+  init(_ why: EndAll) {
+    switch why {
+    case .drainDeadline: self = .deadline_drain
+    case .killed: self = .killed
+    case .serverDown: self = .server_down
+    }
+  }
+
   /// Whether we ended the connection, rather than one of its sides.
   fileprivate var isCut: Bool {
     switch self {
     case .deadline_preface, .deadline_connect, .deadline_idle, .deadline_half_closed,
-      .deadline_max_age, .deadline_drain, .killed, .rejected:
+      .deadline_max_age, .deadline_drain, .killed, .rejected, .server_down:
       true
     case .none, .client_fin, .client_reset, .client_error, .upstream_fin, .upstream_reset,
       .upstream_error:

@@ -225,6 +225,7 @@ extension ConnectionEnd {
     case .drainDeadline: 11
     case .killed: 12
     case .rejected: 13
+    case .serverDown: 14
     }
   }
 }

@@ -162,8 +162,7 @@ struct WorkerLoop: ~Copyable {
     case .drain:
       retire { _ in true }
     case .end(let filter, let why, let reply):
-      endings.append(
-        EndingOrder(filter: filter, end: why == .killed ? .killed : .deadline_drain, reply: reply))
+      endings.append(EndingOrder(filter: filter, end: sluice_end(why), reply: reply))
     case .stop:
       isStopping = true
     }

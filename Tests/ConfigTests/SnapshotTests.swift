@@ -95,6 +95,7 @@ import Wire
           jitter: 0%
           rise: 3
           fall: 4
+          on-down: 30s
           path: /up
           host: x.example
           status: [200, 300-302]
@@ -161,7 +162,7 @@ import Wire
       check: CheckSettings(
         kind: .http(path: "/up", host: "x.example", statuses: [200...200, 300...302]),
         intervalMs: 2_000, timeoutMs: 1_000, jitterPercent: 0, rise: 3, fall: 4,
-        sendsHeader: false),
+        sendsHeader: false, onDown: .close(afterMs: 30_000)),
       ejection: EjectionSettings(failures: 5, timeMs: 1_000, longestMs: 60_000), retries: 0,
       timeouts: TimeoutOverrides(
         connectMs: 1_000, idleMs: 2_400_000, halfClosedMs: 0, maxAgeMs: 32_400_000),
@@ -341,6 +342,7 @@ import Wire
               tlvs       unique-id, crc32c, netns blue, \
         0xE5 "$$5 ${listener}/${client.address} é", 0xE0 ""
               relayed    aws, unique-id, 0xE1
+            check        http, every 2s
             splice       inline
             source       192.0.2.5
             congestion   cubic
@@ -362,6 +364,7 @@ import Wire
           backend        dovecot (round-robin, 2 retries)
             servers      unix:/run/dovecot/imap.sock
             send-proxy   none (a client's own header is refused)
+            check        send-expect, every 5s
             splice       auto
           preface        500ms
           connect        3s

@@ -76,12 +76,13 @@ func checksOfMailServers(checked: CheckedService) throws {
   }
 }
 
-@Test("checks of nginx", arguments: ["none", "v1", "v2"])
-func checksOfNginx(header: String) throws {
+/// nginx on a port of its own, which takes PROXY headers and nothing else, or none.
+private func withNginx(
+  takingHeaders: Bool, _ body: (_ port: UInt16, TemporaryDirectory) throws -> Void
+) throws {
   try require(["nginx": "nginx"])
   let directory = try TemporaryDirectory()
   let port = ReservedPort.take()
-  let proxied = header == "none" ? "" : " proxy_protocol"
   try writeFile(
     directory.file("nginx.conf"),
     """
@@ -94,7 +95,7 @@ func checksOfNginx(header: String) throws {
       fastcgi_temp_path \(directory.file("f")); uwsgi_temp_path \(directory.file("u"));
       scgi_temp_path \(directory.file("s"));
       server {
-        listen 127.0.0.1:\(port)\(proxied);
+        listen 127.0.0.1:\(port)\(takingHeaders ? " proxy_protocol" : "");
         location = /health { return 204; }
         location / { return 503; }
       }
@@ -104,25 +105,61 @@ func checksOfNginx(header: String) throws {
   try wait(for: "nginx to listen: \(nginx.standardError)") {
     (try? StreamSocket.connect(to: .loopback(port))) != nil
   }
-  let check = "send-proxy: \(header), check: { type: http, interval: 100ms, path: "
-  try withChecks(of: .loopback(port), check + "/health, status: 204 }") { _ in
-    contents(of: directory.file("access")).split(separator: "\n").count {
-      $0.contains("\"GET /health HTTP/1.0\" 204")
-    } >= 4
-  }
-  var setup = Setup(Engine(events: "auto", splice: "auto"), servers: [.loopback(port)])
-  setup.backend = check + "/ }"
-  try withSluice(setup) { sluice in
-    try wait(for: "the status to be told") {
-      sluice.child.standardError.contains("is down: HTTP status 503")
-    }
-  }
-  let errors = contents(of: directory.file("error")).split(separator: "\n").filter {
-    $0.contains("[error]") || $0.contains("[warn]") || $0.contains("prematurely")
-  }
-  #expect(errors.isEmpty)
+  try body(port, directory)
   nginx.signal(15)
   _ = try nginx.waitForExit()
+}
+
+private func passedChecks(in directory: TemporaryDirectory) -> Int {
+  contents(of: directory.file("access")).split(separator: "\n").count {
+    $0.contains("\"GET /health HTTP/1.0\" 204")
+  }
+}
+
+@Test("checks of nginx", arguments: ["none", "v1", "v2"])
+func checksOfNginx(header: String) throws {
+  try withNginx(takingHeaders: header != "none") { port, directory in
+    let check = "send-proxy: \(header), check: { type: http, interval: 100ms, path: "
+    try withChecks(of: .loopback(port), check + "/health, status: 204 }") { _ in
+      passedChecks(in: directory) >= 4
+    }
+    var setup = Setup(Engine(events: "auto", splice: "auto"), servers: [.loopback(port)])
+    setup.backend = check + "/ }"
+    try withSluice(setup) { sluice in
+      try wait(for: "the status to be told") {
+        sluice.child.standardError.contains("is down: HTTP status 503")
+      }
+    }
+    let errors = contents(of: directory.file("error")).split(separator: "\n").filter {
+      $0.contains("[error]") || $0.contains("[warn]") || $0.contains("prematurely")
+    }
+    #expect(errors.isEmpty)
+  }
+}
+
+// Where connections begin with a header, checks do too, unless the backend says otherwise: a server
+// that requires it passes with it alone, and one that knows nothing of it without it alone.
+@Test("the header of checks is switched per backend", arguments: ["v1", "v2"], [true, false])
+func theHeaderIsSwitched(header: String, isRequired: Bool) throws {
+  try withNginx(takingHeaders: isRequired) { port, directory in
+    for sendsHeader in [true, false] {
+      let backend =
+        "send-proxy: \(header), "
+        + "check: { type: http, path: /health, interval: 100ms, proxy: \(sendsHeader) }"
+      if sendsHeader == isRequired {
+        let before = passedChecks(in: directory)
+        try withChecks(of: .loopback(port), backend) { _ in
+          passedChecks(in: directory) >= before + 4
+        }
+        continue
+      }
+      var setup = Setup(Engine(events: "auto", splice: "auto"), servers: [.loopback(port)])
+      setup.backend = backend
+      try withSluice(setup) { sluice in
+        try wait(for: "it to be down") { sluice.child.standardError.contains("is down: ") }
+      }
+    }
+  }
 }
 
 @Test("checks of TLS services")

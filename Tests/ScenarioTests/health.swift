@@ -4,76 +4,12 @@ import Testing
 
 // Servers that are checked, and servers that are found out by the connections that they fail.
 
-private func withChecked(
-  _ servers: [Endpoint], _ backend: String, timeouts: String = "drain: 5s",
-  _ body: (SluiceProcess) throws -> Void
-) throws {
-  var setup = Setup(Engine(events: "auto", splice: "auto"), servers: servers)
-  setup.listener = "type: server-first"
-  setup.backend = backend
-  setup.timeouts = timeouts
-  try withSluice(setup, body)
-}
-
-/// A server that greets and ends each connection, or resets it, until it is stopped.
-private final class Greeter: Sendable {
-  private let listener: ListeningSocket
-  private let isStopping = Guarded(false)
-  private let job = Guarded<Job<Void>?>(nil)
-  var endpoint: Endpoint { listener.endpoint }
-
-  /// - Parameter greeting: nil resets.
-  init(_ greeting: String?, at endpoint: Endpoint = .loopback(0)) throws {
-    listener = try ListeningSocket(endpoint)
-    let made = Job("greeter") { [listener, isStopping] in
-      while !isStopping.withLock({ $0 }) {
-        guard let client = try listener.accept(withinMs: 20) else { continue }
-        guard let greeting else {
-          client.reset()
-          continue
-        }
-        try? client.write(greeting)
-        if greeting.hasPrefix("220") { try? Greeter.answerCheck(client) }
-        client.close()
-      }
-    }
-    job.withLock { $0 = made }
-  }
-
-  /// A check says EHLO and QUIT; clients of these tests say nothing.
-  private static func answerCheck(_ client: StreamSocket) throws {
-    let hello = "EHLO [127.0.0.1]\r\n"
-    _ = try client.readExactly(hello.utf8.count, until: Deadline(inMs: 200))
-    try client.write("250-it\r\n250 is\r\n")
-    _ = try client.readExactly(6)
-    try client.write("221 bye\r\n")
-  }
-
-  /// Nobody listens at its address any more.
-  func stop() throws {
-    isStopping.withLock { $0 = true }
-    try job.withLock { $0 }?.value()
-    listener.close()
-  }
-}
-
-private func ask(_ sluice: SluiceProcess) throws -> String {
-  let client = try sluice.connect()
-  defer { client.close() }
-  return String(decoding: try client.readToEnd().bytes, as: UTF8.self)
-}
-
-private func expectHello(_ sluice: SluiceProcess) throws {
-  let answer = try ask(sluice)
-  #expect(answer == "hello")
-}
-
 // A server that greets with 421 is down: nobody is sent there, the log says why, and when it greets
 // well it is up again.
 @Test("down, and up again")
 func downAndUpAgain() throws {
-  let bad = try Greeter("421 4.3.2 not now\r\n")
-  let good = try Greeter("220 good\r\n")
+  let bad = try Greeter(.greets("421 4.3.2 not now\r\n"))
+  let good = try Greeter(.greets("220 good\r\n"))
   let check = "retries: 0, check: { type: smtp, interval: 100ms, rise: 2, fall: 2 }"
   try withChecked([bad.endpoint, good.endpoint], check) { sluice in
     let name = "server back/\(bad.endpoint)"
@@ -83,22 +19,22 @@ func downAndUpAgain() throws {
     }
     // In turn, so that two good answers come from one server.
     try wait(for: "nobody to be sent there") {
-      let answers = [try ask(sluice), try ask(sluice)]
+      let answers = [try hearing(sluice), try hearing(sluice)]
       return answers.allSatisfy { $0.hasPrefix("220 good") }
     }
     for _ in 0..<4 {
-      let answer = try ask(sluice)
+      let answer = try hearing(sluice)
       #expect(answer.hasPrefix("220 good"))
     }
     try bad.stop()
-    let better = try Greeter("220 better\r\n", at: bad.endpoint)
+    let better = try Greeter(.greets("220 better\r\n"), at: bad.endpoint)
     try wait(for: "it to be up") { sluice.child.standardError.contains("\(name) is up") }
-    try wait(for: "clients to get there") { try ask(sluice).hasPrefix("220 better") }
+    try wait(for: "clients to get there") { try hearing(sluice).hasPrefix("220 better") }
     try better.stop()
     try good.stop()
     // When none is left, all are tried.
     try wait(for: "both to be down") {
-      sluice.child.standardError.split(separator: "\n").count { $0.contains("is down") } >= 3
+      sluice.saidCount("is down") >= 3
     }
     let back = try ListeningSocket(bad.endpoint)
     try wait(for: "the one that is back to be reached") {
@@ -114,7 +50,7 @@ func downAndUpAgain() throws {
 @Test("a black hole is ejected after one time-out")
 func aBlackHoleIsEjected() throws {
   let hole = try BlackHole()
-  let good = try Greeter("hello")
+  let good = try Greeter(.greets("hello"))
   try withChecked(
     [hole.endpoint, good.endpoint], "eject: { time: 1m }", timeouts: "connect: 300ms"
   ) { sluice in
@@ -137,21 +73,142 @@ func aBlackHoleIsEjected() throws {
 // Resets before the first byte speak against a server too; when it works again it is let in again.
 @Test("resets eject, and time heals")
 func resetsEject() throws {
-  let (bad, good) = (try Greeter(nil), try Greeter("hello"))
+  let (bad, good) = (try Greeter(.resets), try Greeter(.greets("hello")))
   try withChecked([bad.endpoint, good.endpoint], "eject: { failures: 2, time: 500ms }") { sluice in
     let name = "server back/\(bad.endpoint)"
     try wait(for: "the ejection") {
-      _ = try? ask(sluice)
-      return sluice.child.standardError.contains(
-        "\(name) is out for 1 s: it reset connections before its first byte")
+      _ = try? hearing(sluice)
+      // A reset may come before the dial is seen to have worked.
+      return sluice.saidCount("\(name) is out for 1 s: ") == 1
     }
     try bad.stop()
-    let better = try Greeter("better", at: bad.endpoint)
+    let better = try Greeter(.greets("better"), at: bad.endpoint)
     try wait(for: "it to be let in") {
       sluice.child.standardError.contains("\(name) gets connections again")
     }
-    try wait(for: "clients to get there") { try ask(sluice) == "better" }
+    try wait(for: "clients to get there") { try hearing(sluice) == "better" }
     try better.stop()
   }
   try good.stop()
+}
+
+// A server that is good and bad by turns is taken out, and stays out.
+@Test("flapping does not oscillate")
+func flappingDoesNotOscillate() throws {
+  let flapping = try Greeter(
+    .greets("220 a\r\n"), .greets("220 a\r\n"), .greets("421 b\r\n"), .greets("421 b\r\n"))
+  let good = try Greeter(.greets("220 good\r\n"))
+  let check = "check: { type: smtp, interval: 100ms, rise: 2, fall: 2, jitter: 0% }"
+  try withChecked([flapping.endpoint, good.endpoint], check) { sluice in
+    try wait(for: "ten rounds") { flapping.accepted >= 40 }
+    let name = "server back/\(flapping.endpoint)"
+    #expect(sluice.saidCount("\(name) is down") <= 2)
+    #expect(sluice.saidCount("\(name) is up") <= 1)
+    #expect(sluice.saidCount("\(name) is down") == sluice.saidCount("\(name) is up") + 1)
+  }
+  try flapping.stop()
+  try good.stop()
+}
+
+// A server that takes connections and says nothing: its check runs out of time, those who hang on
+// it are let go as the configuration wants it, and whoever comes later is served by the other.
+@Test("hang after accept", arguments: ["close", "300ms", "keep"])
+func hangAfterAccept(onDown: String) throws {
+  let hanging = try Greeter(.hangs)
+  let good = try Greeter(.greets("220 good\r\n"))
+  let check =
+    "check: { type: smtp, interval: 1s, timeout: 1s, fall: 1, on-down: \(onDown) }"
+  try withChecked([hanging.endpoint, good.endpoint], check) { sluice in
+    // Two at once, in turn: one of them hangs.
+    let clients = [try sluice.connect(), try sluice.connect()]
+    let name = "server back/\(hanging.endpoint)"
+    try wait(for: "the check to fail") {
+      sluice.saidCount("\(name) is down: timed out waiting for a greeting") == 1
+    }
+    try wait(for: "clients to be sent to the other") {
+      let late = [try sluice.connect(), try sluice.connect()]
+      defer { for client in late { client.close() } }
+      return late.allSatisfy {
+        (try? $0.readToEnd(until: Deadline(inMs: 300)).bytes.starts(with: "220 good".utf8)) == true
+      }
+    }
+    if onDown == "keep" {
+      #expect(sluice.saidCount("still down") == 0)
+      for client in clients { client.close() }
+      return
+    }
+    try wait(for: "the sentence") { sluice.saidCount("\(name) is still down: ") == 1 }
+    for client in clients { _ = try client.readToEnd() }
+    try wait(for: "the line of the one that hung") {
+      try sluice.records.contains { $0.end == "server.down" && $0.server == "\(hanging.endpoint)" }
+    }
+  }
+  try hanging.stop()
+  try good.stop()
+}
+
+// A server dies while clients come, one after the other: all of them are served, no one dials the
+// dead one more than once, and once it is ejected nobody dials it at all.
+@Test("a dying server costs nobody anything", arguments: [false, true])
+func aDyingServer(asBlackHole: Bool) throws {
+  let good = try Greeter(.greets("hello"))
+  let hole = try BlackHole()
+  let gone = try ListeningSocket()
+  let dead = asBlackHole ? hole.endpoint : gone.endpoint
+  gone.close()
+  try withChecked(
+    [dead, good.endpoint], "eject: { failures: 2, time: 1m }", timeouts: "connect: 300ms"
+  ) { sluice in
+    var clients = 0
+    try wait(for: "the ejection") {
+      try expectHello(sluice)
+      clients += 1
+      return sluice.saidCount("server back/\(dead) is out for 60 s") == 1
+    }
+    // One dial that times out is enough, of others it takes two.
+    #expect(clients <= 8)
+    for _ in 0..<40 { try expectHello(sluice) }
+    let records = try sluice.records(clients + 40)
+    #expect(records.allSatisfy { $0.reason == nil && $0.tries <= 2 })
+    #expect(records.suffix(30).allSatisfy { $0.tries == 1 })
+  }
+  try good.stop()
+}
+
+// A thousand servers, all checked: each gets its connections in turn; all go down, and all come
+// back.
+@Test("a thousand servers")
+func aThousandServers() throws {
+  let server = try Greeter(.greets("hello"), at: .inet("0.0.0.0", 0))
+  let port = server.endpoint.port
+  let servers = (0..<1000).map { Endpoint.inet("127.1.\($0 / 250).\($0 % 250 + 1)", port) }
+  let front = Endpoint.loopback(ReservedPort.take())
+  let yaml = """
+    listeners: { front: { bind: "\(front)", type: server-first, backend: back } }
+    backends:
+      back:
+        servers: [\(servers.map { "\($0)" }.joined(separator: ", "))]
+        eject: off
+        check: { type: connect, timeout: 15s, interval: 1s, rise: 1, fall: 1 }
+    """
+  let engine = Engine(events: "auto", splice: "auto")
+  try withReloadedSluice(engine, yaml, at: front, head: "workers: 1") { reloaded in
+    let sluice = reloaded.process
+    for _ in 0..<2000 { try expectHello(sluice) }
+    let backend = try #require(try reloaded.done("backends").all.first)
+    let dials = (backend["servers"]?.items ?? []).map { $0["dials"]?.number }
+    #expect(dials == [Double?](repeating: 2, count: 1000))
+    try server.stop()
+    try wait(for: "all of them to be down") {
+      sluice.servers(saidToBe: "down") == 1000
+        && sluice.saidCount("backend back has no server that is up") == 1
+    }
+    let back = try Greeter(.greets("hello"), at: .inet("0.0.0.0", port))
+    try wait(for: "all of them to be up") {
+      sluice.servers(saidToBe: "up") == 1000
+        && sluice.saidCount("backend back has a server that is up again") == 1
+    }
+    for _ in 0..<20 { try expectHello(sluice) }
+    try back.stop()
+  }
 }

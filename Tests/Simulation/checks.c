@@ -224,7 +224,8 @@ void check_closed(struct deal *d) {
   }
   static const enum sluice_end harsh[] = {
       sluice_end_deadline_preface, sluice_end_deadline_idle, sluice_end_deadline_half_closed,
-      sluice_end_deadline_max_age, sluice_end_deadline_drain, sluice_end_killed};
+      sluice_end_deadline_max_age, sluice_end_deadline_drain, sluice_end_killed,
+      sluice_end_server_down};
   for (size_t i = 0; i < sizeof harsh / sizeof harsh[0]; i++) {
     if (!has_end(s, harsh[i])) continue;
     d->exempt = true;

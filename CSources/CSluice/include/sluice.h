@@ -115,6 +115,7 @@ enum SLUICE_CLOSED_ENUM sluice_end : uint8_t {
   sluice_end_deadline_drain = 12,
   sluice_end_killed = 13,
   sluice_end_rejected = 14,
+  sluice_end_server_down = 15,
 };
 
 // What the kernel has measured of a TCP connection. tcp(7), TCP_INFO

@@ -28,6 +28,9 @@ package struct CheckTarget: Hashable, Sendable {
     self.address = address
     self.source = source
     self.header = settings.sendsHeader ? header : .none
+    // What a backend makes of the results is no reason to check a server twice.
+    var settings = settings
+    (settings.sendsHeader, settings.onDown) = (true, .keep)
     self.settings = settings
   }
 }
