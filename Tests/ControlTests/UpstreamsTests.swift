@@ -79,6 +79,28 @@ import Wire
     #expect(text(upstreams.served.applied(to: second)) == ["192.0.2.9:25 192.0.2.9:25 1"])
   }
 
+  /// Another resolver is asked from now on, and says nothing: what is known stays.
+  @Test func fromOneResolverToAnother() throws {
+    let server = try NameServer()
+    defer { server.stop() }
+    server.set("box.test", .a(127, 0, 0, 2))
+    let silent = try NameServer()
+    defer { silent.stop() }
+    silent.set("box.test", .silence)
+    func resolver(_ server: NameServer) -> ResolverSettings {
+      ResolverSettings(servers: [SocketAddress(server.address)!], minTTLMs: 100)
+    }
+    let first = snapshot([named], resolver(server))
+    let upstreams = try Upstreams(first)
+    defer { upstreams.stop() }
+    try upstreams.follow(first)
+    let second = snapshot([named], resolver(silent))
+    try upstreams.follow(second)
+    #expect(silent.count(1, "box.test") > 0)
+    #expect(
+      text(upstreams.served.applied(to: second)) == ["box.test:25@127.0.0.2:25 127.0.0.2:25 3"])
+  }
+
   /// Down servers are left out, one check for both backends that have them; when all are down, all
   /// are used.
   @Test func checkedServers() throws {

@@ -40,13 +40,13 @@ func metricsAndPage(engine: Engine) throws {
   let checked = try ChildProcess.run("promtool", ["check", "metrics"], input: text)
   #expect(checked.exit == .code(0) && checked.output + checked.error == "")
 
-  let data = try JSONValue(get(page, "/page/data.json").body)
+  let data = try JSONValue(httpGet(page, "/page/data.json").body)
   #expect(data["server"]?["connections"]?.number == 1)
   guard case .array(let clients)? = data["topClients"] else { throw TestFailure("no clients") }
   #expect(clients.map { $0["address"]?.string } == ["127.0.0.1"])
   #expect(clients.first?["connections"]?.number == 3)
-  #expect(try get(page, "/").body.contains("<title>Sluice</title>"))
-  #expect(try get(page, "/", host: "evil.example").head.hasPrefix("HTTP/1.1 421 "))
+  #expect(try httpGet(page, "/").body.contains("<title>Sluice</title>"))
+  #expect(try httpGet(page, "/", host: "evil.example").head.hasPrefix("HTTP/1.1 421 "))
 
   // Other settings, the same names: counting goes on, and the page is gone.
   setup.extra = "metrics: { bind: \"127.0.0.1:\(page)\", page: false }"
@@ -55,7 +55,7 @@ func metricsAndPage(engine: Engine) throws {
   try wait(for: "the reload") {
     try metrics(page).contains("sluice_reloads_total{outcome=\"applied\"} 1\n")
   }
-  #expect(try get(page, "/").head.hasPrefix("HTTP/1.1 404 "))
+  #expect(try httpGet(page, "/").head.hasPrefix("HTTP/1.1 404 "))
   #expect(try metrics(page).contains(#"sluice_listener_accepted_total{listener="front"} 4"#))
   client.close()
   upstream.close()
@@ -79,9 +79,10 @@ private func exchange(
   return (client, upstream)
 }
 
-private func metrics(_ port: UInt16) throws -> String { try get(port, "/metrics").body }
+private func metrics(_ port: UInt16) throws -> String { try httpGet(port, "/metrics").body }
 
-private func get(
+/// One request, and the whole answer.
+func httpGet(
   _ port: UInt16, _ path: String, host: String = "localhost"
 ) throws -> (head: String, body: String) {
   let socket = try StreamSocket.connect(to: .loopback(port))
