@@ -38,6 +38,7 @@ struct entry {
   _Atomic uint64_t key_high;
   _Atomic uint64_t key_low;
   _Atomic uint64_t idle_since;  // of the bucket's clock
+  _Atomic uint64_t paced_until;  // when the next would come at an even pace; see sluice_counts_pace
 };
 
 struct bucket {
@@ -187,6 +188,7 @@ static bool place_claim(const struct place *at, uint32_t way, uint64_t word) {
   }
   atomic_store(&entry->key_high, at->high);
   atomic_store(&entry->key_low, at->low);
+  atomic_store(&entry->paced_until, 0);
   atomic_store(&at->bucket->tags[way], at->tag);
   atomic_store(&entry->word, claimed + (USE_READY - USE_CLAIMED) * ONE_USE + ONE_COUNT);
   return true;
@@ -241,6 +243,19 @@ void sluice_counts_give(struct sluice_counts *table, uint32_t entry) {
   if (count == 0) abort();  // given back twice: a bug of the caller's
   // The entry may be another identity's by now; then that one gets a wrong age, no more.
   if (count == 1) atomic_store(&given->idle_since, atomic_fetch_add(&bucket->clock, 1));
+}
+
+// A token bucket in one word, which says when the bucket will be full again: the generic cell rate
+// algorithm (ITU-T I.371, annex A). The caller's count keeps the entry its identity's meanwhile.
+bool sluice_counts_pace(struct sluice_counts *table, uint32_t entry, uint64_t now_ns,
+                        uint64_t interval_ns, uint32_t burst) {
+  _Atomic uint64_t *until = &table->buckets[entry / WAYS].entries[entry % WAYS].paced_until;
+  uint64_t before = atomic_load(until);
+  for (;;) {
+    uint64_t from = before > now_ns ? before : now_ns;
+    if (from - now_ns > (uint64_t)(burst - 1) * interval_ns) return false;
+    if (atomic_compare_exchange_weak(until, &before, from + interval_ns)) return true;
+  }
 }
 
 uint32_t sluice_counts_read(struct sluice_counts *table, uint64_t key_high, uint64_t key_low) {

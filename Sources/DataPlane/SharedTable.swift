@@ -40,6 +40,13 @@ package import Wire
   /// Takes one off again; once per `take` that gave an entry.
   package func give(_ entry: UInt32) { unsafe sluice_counts_give(raw, entry) }
 
+  /// Whether an identity that has this entry in flight stays within `perSecond`, of which as many
+  /// may come at once; then it counts as one more.
+  package func isInPace(_ entry: UInt32, perSecond: UInt32, nowNs: UInt64) -> Bool {
+    let intervalNs = 1_000_000_000 / UInt64(perSecond)
+    return unsafe sluice_counts_pace(raw, entry, nowNs, intervalNs, perSecond)
+  }
+
   package func inFlight(_ identity: Identity) -> Int {
     Int(unsafe sluice_counts_read(raw, identity.high, identity.low))
   }

@@ -30,6 +30,56 @@ import Wire
     #expect(table.take(who, limit: 1) == .entry(entries[0]))
   }
 
+  /// As many at once as in a second, then one at a time; time that passes unused saves up no more.
+  @Test func pace() throws {
+    let table = try SharedTable(entries: 16)
+    guard case .entry(let entry) = table.take(Identity(high: 4, low: 1)) else { return }
+    let second: UInt64 = 1_000_000_000
+    func allowed(_ tries: Int, at nowNs: UInt64) -> Int {
+      (0..<tries).count { _ in table.isInPace(entry, perSecond: 10, nowNs: nowNs) }
+    }
+    #expect(allowed(25, at: 5 * second) == 10)
+    #expect(allowed(5, at: 5 * second + second / 10 - 1) == 0)
+    #expect(allowed(5, at: 5 * second + second / 10) == 1)
+    #expect(allowed(5, at: 5 * second + second / 2) == 4)
+    #expect(allowed(25, at: 100 * second) == 10)
+    // Refused ones cost nothing.
+    #expect(allowed(1000, at: 101 * second) == 10)
+    #expect(allowed(25, at: 102 * second) == 10)
+  }
+
+  @Test func paceIsAPlacesIdentitys() throws {
+    let table = try SharedTable(entries: 16)
+    // Two that take turns at the last place of the bucket.
+    for number in 0..<15 { _ = table.take(Identity(high: 1, low: UInt64(number))) }
+    for round in 0..<4 {
+      guard case .entry(let entry) = table.take(Identity(high: 2, low: UInt64(round))) else {
+        return #expect(Bool(false), "no room")
+      }
+      #expect((0..<20).count { _ in table.isInPace(entry, perSecond: 5, nowNs: 9) } == 5)
+      table.give(entry)
+    }
+  }
+
+  /// Eight threads together never get more than the pace allows.
+  @Test func aPaceIsExactOverThreads() throws {
+    let table = try SharedTable(entries: 64)
+    let passed = Counter()
+    let jobs = (0..<8).map { thread in
+      Job("thread \(thread)") {
+        for _ in 0..<5000 {
+          guard case .entry(let entry) = table.take(Identity(high: 3, low: 3)) else {
+            throw TestFailure("no room")
+          }
+          if table.isInPace(entry, perSecond: 1000, nowNs: 7) { passed.add() }
+          table.give(entry)
+        }
+      }
+    }
+    for job in jobs { try job.value() }
+    #expect(passed.value == 1000)
+  }
+
   @Test func identitiesAreApart() throws {
     let table = try SharedTable(entries: 4096)
     // All words that differ in one half or in one bit only.

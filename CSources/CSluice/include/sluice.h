@@ -228,6 +228,11 @@ void sluice_counts_destroy(struct sluice_counts *counts);
 enum sluice_count sluice_counts_take(struct sluice_counts *counts, uint64_t key_high,
                                      uint64_t key_low, uint32_t limit, uint32_t *entry);
 void sluice_counts_give(struct sluice_counts *counts, uint32_t entry);
+// One more of an identity that the caller has in flight: false when it comes sooner than one in
+// `interval_ns` allows, of which `burst` (1 at least) may come at once. CLOCK_MONOTONIC. An
+// identity that loses its place is forgotten, so that it may begin with a burst again.
+bool sluice_counts_pace(struct sluice_counts *counts, uint32_t entry, uint64_t now_ns,
+                        uint64_t interval_ns, uint32_t burst);
 // In flight now.
 uint32_t sluice_counts_read(struct sluice_counts *counts, uint64_t key_high, uint64_t key_low);
 
