@@ -58,6 +58,7 @@ struct Checks {
           proxyProtocol: receiving(listener),
           timeouts: global.overridden(by: listener.timeouts), congestion: listener.congestion)
         if let backlog = listener.backlog { made.backlog = backlog }
+        (made.spoken, made.maxConnections) = (listener.spoken, listener.maxConnections)
         return made
       },
       backends: backends.map { backend in
@@ -69,6 +70,7 @@ struct Checks {
         made.check = backend.check
         made.ejection = backend.ejection
         if let sendProxy = backend.sendProxy { made.sendProxy = sendProxy.value }
+        (made.slowStartMs, made.maxConnections) = (backend.slowStartMs, backend.maxConnections)
         if let retries = backend.retries { made.retries = retries }
         if let splice = backend.splice { made.splice = splice.value }
         return made
@@ -240,8 +242,13 @@ struct Checks {
         places[server.value.target] = server.position
       }
     }
-    guard let first = backend.servers.first, backend.servers.allSatisfy({ $0.value.weight == 0 })
-    else { return }
+    guard let first = backend.servers.first else { return }
+    if backend.servers.allSatisfy(\.value.isBackup) {
+      diagnostics.warn(
+        first.position,
+        "every server of backend \"\(backend.name.value)\" is a backup, so it makes no difference")
+    }
+    guard backend.servers.allSatisfy({ $0.value.weight == 0 }) else { return }
     diagnostics.warn(
       first.position,
       "every server of backend \"\(backend.name.value)\" has weight 0, so none gets connections")

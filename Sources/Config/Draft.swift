@@ -53,6 +53,8 @@ struct ListenerDraft: Sendable {
   var timeouts = TimeoutOverrides()
   var congestion: String?
   var backlog: Int?
+  var spoken: SpokenProtocol?
+  var maxConnections = 0
 }
 
 /// One item of `bind`: as written, and the sockets it asks for.
@@ -98,7 +100,9 @@ struct BackendDraft: Sendable {
   var relay: Located<[Located<UInt8>]>?
   var header: HeaderDraft?
   var passesClientHeader: Located<Bool>?
-  var balance = Balance.roundRobin
+  var balance = BalanceKind.roundRobin
+  var slowStartMs: UInt32 = 0
+  var maxConnections = 0
   var check: CheckSettings?
   var ejection: EjectionSettings? = EjectionSettings()
   var retries: Int?

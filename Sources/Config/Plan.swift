@@ -9,6 +9,7 @@ extension Snapshot {
       "workers          \(workers.plan)",
       "events           \(events.plan)",
       "connections      at most \(limits.maxConnections)",
+      "each source      \(Plan.limit(limits.perSource))",
       "admin            \(admin?.plan ?? "off")",
       "metrics          \(metrics?.plan ?? "off")",
       "connection log   \(log.plan)",
@@ -16,6 +17,12 @@ extension Snapshot {
       "state            \(stateDirectory)",
       "drain            \(Scalar.text(ofDurationMs: drainMs, zero: "at once"))",
     ]
+    let exceptions = limits.exceptions.map { exception in
+      let name = exception.network.description
+      let blanks = String(repeating: " ", count: max(2, 15 - name.utf8.count))
+      return "  \(name)\(blanks)\(Plan.limit(exception.limit))"
+    }
+    lines.insert(contentsOf: exceptions, at: 4)
     for listener in listeners { lines += plan(of: listener) }
     return lines.map { $0 + "\n" }.joined()
   }
@@ -39,12 +46,22 @@ extension Snapshot {
     lines += [
       "  backlog        \(listener.backlog)",
     ]
+    if let spoken = listener.spoken { lines.append("  protocol       \(spoken)") }
+    if listener.maxConnections > 0 {
+      lines.append("  connections    at most \(listener.maxConnections)")
+    }
     if let congestion = listener.congestion { lines.append("  congestion     \(congestion)") }
     lines += plan(of: listener.proxyProtocol, withinMs: timeouts.proxyHeaderMs)
     lines += [
       "  backend        \(backend.name) (\(backend.balance.word), \(tries))",
       "    servers      \(backend.servers.map(Plan.server).joined(separator: ", "))",
     ]
+    if backend.slowStartMs > 0 {
+      lines.append("    slow start   \(Scalar.text(ofDurationMs: backend.slowStartMs))")
+    }
+    if backend.maxConnections > 0 {
+      lines.append("    connections  at most \(backend.maxConnections)")
+    }
     lines += headerPlan(of: backend)
     if let check = backend.check {
       let every = Scalar.text(ofDurationMs: check.intervalMs)
@@ -116,10 +133,23 @@ private enum Plan {
     members.isEmpty ? "nobody else" : members.map(\.description).joined(separator: ", ")
   }
 
-  /// `10.0.0.1:25`, and its share when that is not 1.
+  /// `10.0.0.1:25`, and what is not as for every server.
   static func server(_ server: Server) -> String {
-    let isPlain = server.weight == Server.defaultWeight
-    return isPlain ? "\(server.target)" : "\(server.target) (weight \(server.weight))"
+    var notes: [String] = []
+    if server.weight != Server.defaultWeight { notes.append("weight \(server.weight)") }
+    if server.isBackup { notes.append("backup") }
+    if server.maxConnections > 0 { notes.append("at most \(server.maxConnections)") }
+    let note = notes.isEmpty ? "" : " (\(notes.joined(separator: ", ")))"
+    return "\(server.target)\(note)"
+  }
+
+  static func limit(_ limit: SourceLimit) -> String {
+    switch (limit.atOnce, limit.perSecond) {
+    case (0, 0): "no limit"
+    case (let atOnce, 0): "at most \(atOnce)"
+    case (0, let perSecond): "at most \(perSecond) new ones a second"
+    case (let atOnce, let perSecond): "at most \(atOnce), and \(perSecond) new ones a second"
+    }
   }
 }
 

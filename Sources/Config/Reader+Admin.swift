@@ -1,3 +1,4 @@
+import Routing
 import Wire
 
 /// How the running process is looked at and changed: its socket, its metrics, its log.
@@ -94,10 +95,14 @@ extension Reader {
     guard let fields = knownFields(of: node, ServerKey.allCases, path: path) else { return nil }
     var server: Located<Server>?
     var weight = Server.defaultWeight
+    var isBackup = false
+    var maxConnections = 0
     for (key, node) in fields {
       switch key {
       case .address: server = located(key, node, Scalar.server)
       case .weight: readNumber(key, node, into: &weight)
+      case .backup: read(key, node, into: &isBackup, Scalar.truth)
+      case .maxConnections: readLimit(key, node, into: &maxConnections)
       }
     }
     requireEach(ServerKey.allCases.filter(\.isRequired), in: fields, of: "a server", node)
@@ -106,6 +111,8 @@ extension Reader {
         node.position, "weight: the records of a service bring weights of their own")
     }
     server?.value.weight = weight
+    server?.value.isBackup = isBackup
+    server?.value.maxConnections = maxConnections
     return server
   }
 }

@@ -11,6 +11,8 @@ struct Reader {
   static let serversMax = 1_024
   static let networksMax = 10_000
   static let sourcesMax = 256
+  /// Two descriptors each: the kernel's default fs.nr_open of 2^20 allows half of this.
+  static let limits = 1...1_000_000
   /// More than the address block leaves room for in most receivers' buffers.
   static let tlvsMax = 64
 
@@ -46,10 +48,40 @@ struct Reader {
   // MARK: Sections
 
   private mutating func readLimits(_ node: Tree.Node, into limits: inout Limits) {
+    var exceptions: [Tree.Node] = []
     for (key, node) in fields(of: node, LimitsKey.allCases, path: "limits") {
       switch key {
       case .maxConnections: readNumber(key, node, into: &limits.maxConnections)
+      case .perSource: readLimit(key, node, into: &limits.perSource.atOnce)
+      case .perSourceRate: readLimit(key, node, into: &limits.perSource.perSecond)
+      case .exceptions: exceptions = nodes(key, node)
       }
+    }
+    // After the limits that they take the place of, wherever those stand.
+    for node in exceptions { readException(node, into: &limits) }
+  }
+
+  /// What an item does not name is as for everybody.
+  private mutating func readException(_ node: Tree.Node, into limits: inout Limits) {
+    let path = "limits.exceptions"
+    guard let fields = knownFields(of: node, ExceptionKey.allCases, path: path) else { return }
+    var limit = limits.perSource
+    var drafts: [NetworkDraft] = []
+    for (key, node) in fields {
+      switch key {
+      case .networks: drafts = networks(key, node)?.value ?? []
+      case .perSource: readLimit(key, node, into: &limit.atOnce)
+      case .perSourceRate: readLimit(key, node, into: &limit.perSecond)
+      }
+    }
+    requireEach(ExceptionKey.allCases.filter(\.isRequired), in: fields, of: "an exception", node)
+    limits.exceptions += drafts.map { LimitException(network: $0.network, limit: limit) }
+  }
+
+  /// A number of connections; `off` is 0.
+  mutating func readLimit(_ key: some SchemaKey, _ node: Tree.Node, into limit: inout Int) {
+    read(key, node, into: &limit) { text throws(Unreadable) in
+      text == "off" ? 0 : try Scalar.number(text, in: Reader.limits)
     }
   }
 
@@ -106,6 +138,8 @@ struct Reader {
         readTimeouts(node, TimeoutKey.listener, "\(path).timeouts", &draft.timeouts)
       case .congestion: draft.congestion = value(key, node, Scalar.congestion)
       case .backlog: draft.backlog = number(key, node)
+      case .spoken: draft.spoken = value(key, node, Scalar.word)
+      case .maxConnections: readLimit(key, node, into: &draft.maxConnections)
       }
     }
     require(in: fields, of: "listener", entry)
@@ -136,6 +170,11 @@ struct Reader {
       case .balance: read(key, node, into: &draft.balance, Scalar.word)
       case .check: draft.check = check(node, "\(path).check")
       case .eject: draft.ejection = ejection(node, "\(path).eject")
+      case .slowStart:
+        read(key, node, into: &draft.slowStartMs) { text throws(Unreadable) in
+          try Scalar.duration(text, mayBeOff: true)
+        }
+      case .maxConnections: readLimit(key, node, into: &draft.maxConnections)
       case .retries: draft.retries = number(key, node)
       case .timeouts:
         readTimeouts(node, TimeoutKey.backend, "\(path).timeouts", &draft.timeouts)

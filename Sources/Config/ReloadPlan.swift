@@ -172,9 +172,15 @@ package struct ReloadPlan: Hashable, Sendable {
         continue
       }
       guard old != server else { continue }
-      let isWeight = old.weight != server.weight
-      changes.append(
-        Change(.changed, what, isWeight ? "weight \(old.weight) -> \(server.weight)" : ""))
+      var details: [String] = []
+      if old.weight != server.weight {
+        details.append("weight \(old.weight) -> \(server.weight)")
+      }
+      if old.isBackup != server.isBackup {
+        details.append(server.isBackup ? "now a backup" : "no backup any more")
+      }
+      if old.maxConnections != server.maxConnections { details.append("max-connections") }
+      changes.append(Change(.changed, what, details.joined(separator: ", ")))
     }
     for server in was.servers where !after.contains(server.name) {
       changes.append(Change(.removed, "server \(now.name)/\(server.name)"))

@@ -54,7 +54,8 @@ enum MetricsKey: String, SchemaKey {
 
 /// The keys of one item of `servers` that is more than an address.
 enum ServerKey: String, SchemaKey {
-  case address, weight
+  case address, weight, backup
+  case maxConnections = "max-connections"
 
   var type: ValueType {
     switch self {
@@ -63,6 +64,8 @@ enum ServerKey: String, SchemaKey {
         "an address such as \"192.0.2.10:25\", or a name such as \"mail.example:25\"",
         pattern: ":")
     case .weight: .number(0...Server.weightMax)
+    case .backup: .truth
+    case .maxConnections: .limit
     }
   }
 
@@ -72,6 +75,8 @@ enum ServerKey: String, SchemaKey {
     switch self {
     case .address: nil
     case .weight: "1"
+    case .backup: "false"
+    case .maxConnections: "off"
     }
   }
 }

@@ -43,6 +43,16 @@ extension Schema {
     ],
     "limits": [
       "max-connections": "connections at once, over all listeners",
+      "per-source":
+        "connections at once of each source: an IPv4 address, or the /64 of an IPv6 one; the real "
+        + "client's where a PROXY header names it",
+      "per-source-rate": "new connections of each source in a second, and as many in one burst",
+      "exceptions": "see `limits.exceptions`",
+    ],
+    "limits.exceptions": [
+      "networks": "required",
+      "per-source": "in place of `limits.per-source`",
+      "per-source-rate": "in place of `limits.per-source-rate`",
     ],
     "resolver": [
       "servers":
@@ -81,6 +91,9 @@ extension Schema {
       "inherit": "the global list counts as well; the listener's own networks win",
       "proxy-protocol": "`off` trusts nobody; see `listeners.NAME.proxy-protocol`",
       "timeouts": "see `listeners.NAME.timeouts`",
+      "protocol":
+        "in whose words a client that is turned away is told so; see [backends.md](backends.md)",
+      "max-connections": "connections at once, over all workers",
       "congestion": "for accepted connections; absent: the system's",
       "backlog":
         "connections that wait to be accepted, for each socket; the kernel caps it at "
@@ -124,12 +137,14 @@ extension Schema {
       "pass-client-proxy-header":
         "with `send-proxy: none`: whether a client may begin with a PROXY header of its own; "
         + "servers that trust this machine would believe it",
-      "balance": "how a server is chosen",
+      "balance": "how a server is chosen; see [backends.md](backends.md#balancing)",
+      "slow-start": "how long the share of a server grows after it has come back",
+      "max-connections": "connections at once, over all workers and listeners",
       "check": "whether servers are asked now and then how they are; see `backends.NAME.check`",
       "eject":
         "when failed connections take a server out for a while; on by default; see "
         + "`backends.NAME.eject`",
-      "retries": "further tries after the first, each at the next server",
+      "retries": "further tries after the first, each at another server",
       "timeouts": "see `backends.NAME.timeouts`",
       "source": "the address to dial from, of the servers' family; absent: the system chooses",
       "splice":
@@ -140,6 +155,8 @@ extension Schema {
     "backends.NAME.servers": [
       "address": "required",
       "weight": "its share of new connections beside those of the others; 0 gets none",
+      "backup": "gets connections only while no other server can",
+      "max-connections": "connections at once at this server of this backend, over all workers",
     ],
     "backends.NAME.proxy-tlvs": [
       "netns": "printable ASCII",

@@ -19,6 +19,7 @@ enum Schema {
     ("metrics", MetricsKey.allCases),
     ("log", LogKey.allCases),
     ("limits", LimitsKey.allCases),
+    ("limits.exceptions", ExceptionKey.allCases),
     ("resolver", ResolverKey.allCases),
     ("timeouts", TimeoutKey.global),
     ("listeners.NAME", ListenerKey.allCases),
@@ -107,14 +108,49 @@ enum LogKey: String, SchemaKey {
 
 enum LimitsKey: String, SchemaKey {
   case maxConnections = "max-connections"
+  case perSource = "per-source"
+  case perSourceRate = "per-source-rate"
+  case exceptions
 
   var type: ValueType {
     switch self {
-    // Two descriptors each: the kernel's default fs.nr_open of 2^20 allows half of this.
-    case .maxConnections: .number(1...1_000_000)
+    case .maxConnections: .number(Reader.limits)
+    case .perSource, .perSourceRate: .limit
+    case .exceptions:
+      .list(
+        of: .section("limits.exceptions"), takes: "a list of mappings with networks and limits",
+        atMost: Reader.sourcesMax)
     }
   }
-  var defaultText: String? { "100000" }
+
+  var defaultText: String? {
+    switch self {
+    case .maxConnections: "100000"
+    case .perSource, .perSourceRate: "off"
+    case .exceptions: nil
+    }
+  }
+}
+
+/// The keys of one item of `limits.exceptions`.
+enum ExceptionKey: String, SchemaKey {
+  case networks
+  case perSource = "per-source"
+  case perSourceRate = "per-source-rate"
+
+  var type: ValueType {
+    switch self {
+    case .networks:
+      .list(
+        of: .text("a network"), takes: "networks such as 192.0.2.0/28, or addresses",
+        atMost: Reader.networksMax)
+    case .perSource, .perSourceRate: .limit
+    }
+  }
+
+  var isRequired: Bool { self == .networks }
+
+  var defaultText: String? { nil }
 }
 
 enum TimeoutKey: String, SchemaKey {
@@ -163,7 +199,10 @@ enum ListenerKey: String, SchemaKey {
   case trustedNetworks = "trusted-networks"
   case inherit
   case proxyProtocol = "proxy-protocol"
-  case timeouts, congestion, backlog
+  case timeouts
+  case spoken = "protocol"
+  case maxConnections = "max-connections"
+  case congestion, backlog
 
   var type: ValueType {
     switch self {
@@ -179,6 +218,8 @@ enum ListenerKey: String, SchemaKey {
     case .inherit: .truth
     case .proxyProtocol: .either([.words(["off"]), .section("listeners.NAME.proxy-protocol")])
     case .timeouts: .section("listeners.NAME.timeouts")
+    case .spoken: .words(SpokenProtocol.words)
+    case .maxConnections: .limit
     case .congestion: .congestion
     case .backlog: .number(1...65_535)
     }
@@ -194,6 +235,8 @@ enum ListenerKey: String, SchemaKey {
     case .notTLS: "reject"
     case .inherit: "false"
     case .backlog: "4096"
+    case .spoken: nil
+    case .maxConnections: "off"
     }
   }
 }
@@ -205,7 +248,10 @@ enum BackendKey: String, SchemaKey {
   case relayTLVs = "relay-tlvs"
   case proxyHeader = "proxy-header"
   case passClientProxyHeader = "pass-client-proxy-header"
-  case balance, check, eject, retries, timeouts, source, splice, congestion
+  case balance
+  case slowStart = "slow-start"
+  case maxConnections = "max-connections"
+  case check, eject, retries, timeouts, source, splice, congestion
 
   var type: ValueType {
     switch self {
@@ -228,7 +274,9 @@ enum BackendKey: String, SchemaKey {
         takes: "names such as unique-id or aws, or types such as 0xEA", atMost: Reader.tlvsMax)
     case .proxyHeader: .section("backends.NAME.proxy-header")
     case .passClientProxyHeader: .truth
-    case .balance: .words(Balance.words)
+    case .balance: .words(BalanceKind.words)
+    case .slowStart: .duration(mayBeOff: true, mayBeZero: false)
+    case .maxConnections: .limit
     case .check: .either([.words(["off"] + CheckType.words), .section("backends.NAME.check")])
     case .eject: .either([.words(["off"]), .section("backends.NAME.eject")])
     case .retries: .number(0...100)
@@ -249,6 +297,7 @@ enum BackendKey: String, SchemaKey {
     case .sendProxy: "none"
     case .passClientProxyHeader: "false"
     case .balance: "round-robin"
+    case .slowStart, .maxConnections: "off"
     case .retries: "2"
     case .splice: "auto"
     }

@@ -27,9 +27,7 @@ struct SnapshotWriter {
     writeMetrics()
     section(RootKey.log) { $0.write($0.snapshot.log) }
     pair(RootKey.stateDirectory, snapshot.stateDirectory)
-    section(RootKey.limits) {
-      $0.pair(LimitsKey.maxConnections, "\($0.snapshot.limits.maxConnections)")
-    }
+    section(RootKey.limits) { $0.write($0.snapshot.limits) }
     section(RootKey.resolver) { $0.write($0.snapshot.resolver) }
     section(RootKey.timeouts) {
       let standard = Timeouts()
@@ -114,6 +112,8 @@ struct SnapshotWriter {
         $0.write(key, listener.timeouts[key], unless: global[key])
       }
     }
+    optional(ListenerKey.spoken, listener.spoken?.word)
+    pair(ListenerKey.maxConnections, limit(listener.maxConnections))
     optional(ListenerKey.congestion, listener.congestion)
     pair(ListenerKey.backlog, "\(listener.backlog)")
   }
@@ -177,6 +177,8 @@ struct SnapshotWriter {
     write(backend.tlvs, isSent: backend.sendProxy == .v2)
     pair(BackendKey.passClientProxyHeader, "\(backend.passesClientHeader)")
     pair(BackendKey.balance, backend.balance.word)
+    pair(BackendKey.slowStart, Scalar.text(ofDurationMs: backend.slowStartMs))
+    pair(BackendKey.maxConnections, limit(backend.maxConnections))
     write(backend.check)
     write(backend.ejection)
     pair(BackendKey.retries, "\(backend.retries)")
@@ -241,10 +243,34 @@ struct SnapshotWriter {
 
   private func written(_ server: Server) -> String {
     let address = YAMLText.scalar(server.name)
-    guard all || server.weight != Server.defaultWeight else { return address }
-    return YAMLText.flow([
-      (ServerKey.address.rawValue, address), (ServerKey.weight.rawValue, "\(server.weight)"),
-    ])
+    let plain = Server(name: server.name, target: server.target)
+    guard all || server != plain else { return address }
+    var pairs: [(String, String)] = [(ServerKey.address.rawValue, address)]
+    func add(_ key: ServerKey, _ value: String, _ isPlain: Bool) {
+      if all || !isPlain { pairs.append((key.rawValue, value)) }
+    }
+    add(.weight, "\(server.weight)", server.weight == Server.defaultWeight)
+    add(.backup, "\(server.isBackup)", !server.isBackup)
+    add(.maxConnections, limit(server.maxConnections), server.maxConnections == 0)
+    return YAMLText.flow(pairs)
+  }
+
+  private func limit(_ limit: Int) -> String { limit == 0 ? "off" : "\(limit)" }
+
+  private mutating func write(_ limits: Limits) {
+    pair(LimitsKey.maxConnections, "\(limits.maxConnections)")
+    pair(LimitsKey.perSource, limit(limits.perSource.atOnce))
+    pair(LimitsKey.perSourceRate, limit(limits.perSource.perSecond))
+    guard !limits.exceptions.isEmpty else { return absent(LimitsKey.exceptions) }
+    list(
+      LimitsKey.exceptions,
+      limits.exceptions.map { exception in
+        YAMLText.flow([
+          (ExceptionKey.networks.rawValue, exception.network.written),
+          (ExceptionKey.perSource.rawValue, limit(exception.limit.atOnce)),
+          (ExceptionKey.perSourceRate.rawValue, limit(exception.limit.perSecond)),
+        ])
+      })
   }
 
   private mutating func write(_ plan: TLVPlan, isSent: Bool) {

@@ -83,9 +83,29 @@ package enum EventsChoice: String, CaseIterable, Hashable, Sendable {
 package struct Limits: Hashable, Sendable {
   /// Connections at once, over all listeners and workers: 1 ... 1,000,000.
   package var maxConnections: Int
+  /// For each source: an IPv4 address, or the /64 of an IPv6 one.
+  package var perSource: SourceLimit
+  /// What holds for the sources in these networks in its place; the longest prefix wins.
+  package var exceptions: [LimitException]
 
-  package init(maxConnections: Int = 100_000) {
+  package init(
+    maxConnections: Int = 100_000, perSource: SourceLimit = SourceLimit(),
+    exceptions: [LimitException] = []
+  ) {
     self.maxConnections = maxConnections
+    self.perSource = perSource
+    self.exceptions = exceptions
+  }
+}
+
+/// Limits of the sources in one network.
+package struct LimitException: Hashable, Sendable {
+  package var network: Network
+  package var limit: SourceLimit
+
+  package init(network: Network, limit: SourceLimit) {
+    self.network = network
+    self.limit = limit
   }
 }
 
@@ -178,12 +198,17 @@ package struct Listener: Hashable, Sendable {
   package var congestion: String?
   /// Connections the kernel keeps until they are accepted, for each socket. listen(2).
   package var backlog: Int
+  /// What is spoken here, for replies to clients that are turned away.
+  package var spoken: SpokenProtocol?
+  /// Connections at once; 0 is no limit.
+  package var maxConnections: Int
 
   package init(
     name: String, binds: [SocketAddress], type: ListenerType = .tcp,
     hello: HelloPolicy = HelloPolicy(), backend: Int,
     proxyProtocol: ProxyReceiving = ProxyReceiving(), timeouts: Timeouts = Timeouts(),
-    congestion: String? = nil, backlog: Int = 4096
+    congestion: String? = nil, backlog: Int = 4096, spoken: SpokenProtocol? = nil,
+    maxConnections: Int = 0
   ) {
     self.name = name
     self.binds = binds
@@ -194,6 +219,8 @@ package struct Listener: Hashable, Sendable {
     self.timeouts = timeouts
     self.congestion = congestion
     self.backlog = backlog
+    self.spoken = spoken
+    self.maxConnections = maxConnections
   }
 }
 
@@ -264,7 +291,11 @@ package struct Backend: Hashable, Sendable {
   package var tlvs: TLVPlan
   /// Whether a client's first bytes may be a PROXY header of its own, when `sendProxy` is none.
   package var passesClientHeader: Bool
-  package var balance: Balance
+  package var balance: BalanceKind
+  /// How long a server's share grows after it has come back, in milliseconds; 0 is at once.
+  package var slowStartMs: UInt32
+  /// Connections at once; 0 is no limit.
+  package var maxConnections: Int
   /// Nil is off.
   package var check: CheckSettings?
   /// Nil is off.
@@ -280,10 +311,11 @@ package struct Backend: Hashable, Sendable {
 
   package init(
     name: String, servers: [Server], sendProxy: SendProxy = .none, tlvs: TLVPlan = TLVPlan(),
-    passesClientHeader: Bool = false, balance: Balance = .roundRobin, check: CheckSettings? = nil,
-    ejection: EjectionSettings? = EjectionSettings(), retries: Int = 2,
+    passesClientHeader: Bool = false, balance: BalanceKind = .roundRobin,
+    check: CheckSettings? = nil, ejection: EjectionSettings? = EjectionSettings(), retries: Int = 2,
     timeouts: TimeoutOverrides = TimeoutOverrides(), source: SocketAddress? = nil,
-    splice: SpliceChoice = .auto, congestion: String? = nil
+    splice: SpliceChoice = .auto, congestion: String? = nil, slowStartMs: UInt32 = 0,
+    maxConnections: Int = 0
   ) {
     self.name = name
     self.servers = servers
@@ -293,6 +325,8 @@ package struct Backend: Hashable, Sendable {
     self.balance = balance
     self.check = check
     self.ejection = ejection
+    self.slowStartMs = slowStartMs
+    self.maxConnections = maxConnections
     self.retries = retries
     self.timeouts = timeouts
     self.source = source
@@ -309,18 +343,32 @@ package struct Server: Hashable, Sendable {
   /// Its share of new connections, beside those of the backend's other servers: 0 ... 256. With 0
   /// it gets none.
   package var weight: Int
+  /// Gets connections only while no other server of the backend can.
+  package var isBackup: Bool
+  /// Connections at once; 0 is no limit.
+  package var maxConnections: Int
 
   package static let defaultWeight = 1
-  package static let weightMax = 256
+  package static let weightMax = BalancePlan.weightMax
 
-  package init(name: String, target: ServerTarget, weight: Int = Server.defaultWeight) {
+  package init(
+    name: String, target: ServerTarget, weight: Int = Server.defaultWeight,
+    isBackup: Bool = false, maxConnections: Int = 0
+  ) {
     self.name = name
     self.target = target
     self.weight = weight
+    self.isBackup = isBackup
+    self.maxConnections = maxConnections
   }
 
-  package init(name: String, address: SocketAddress, weight: Int = Server.defaultWeight) {
-    self.init(name: name, target: .address(address), weight: weight)
+  package init(
+    name: String, address: SocketAddress, weight: Int = Server.defaultWeight,
+    isBackup: Bool = false, maxConnections: Int = 0
+  ) {
+    self.init(
+      name: name, target: .address(address), weight: weight, isBackup: isBackup,
+      maxConnections: maxConnections)
   }
 
   /// Nil for a name.
@@ -334,11 +382,6 @@ package enum SendProxy: String, CaseIterable, Hashable, Sendable {
   case none
   case v1
   case v2
-}
-
-/// How a backend chooses among its servers.
-package enum Balance: String, CaseIterable, Hashable, Sendable {
-  case roundRobin = "round-robin"
 }
 
 /// Which engine moves bulk without copying it.

@@ -20,7 +20,8 @@ extension LogFormat: Word {}
 extension LogField: Word {}
 extension SendProxy: Word {}
 extension SpliceChoice: Word {}
-extension Balance: Word {}
+extension BalanceKind: Word {}
+extension SpokenProtocol: Word {}
 
 extension LogLevel: Word {
   var word: String {

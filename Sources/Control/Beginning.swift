@@ -71,6 +71,7 @@ struct Beginning {
         served: snapshot, inherited: handedOver),
       to: snapshot, RuntimeChanges(), upstreams.served, hasRing: hasRing)
     inForce = passage.next
+    inForce.mark(upstreams.served)
     let reserved =
       admin == nil ? 0 : AdminServer.reserved(descriptors: facts.descriptors)
     do throws(Server.Refusal) {

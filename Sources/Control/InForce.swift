@@ -12,10 +12,12 @@ struct InForce: Sendable {
   /// What workers route by; made of the snapshot and the changes.
   var table: RouteTable
   var changes = RuntimeChanges()
-  /// What the table was made of: names are resolved, and what gets no connections has no weight.
+  /// What the table was made of: names are resolved.
   var served: Snapshot
   var sockets = SocketBook()
   var series = SeriesBook()
+  /// What all workers count together. A copy shares it.
+  var load = SharedLoad()
   /// Sockets that were handed over and are still open.
   var inherited: InheritedSockets
   /// 1 after the start; each reload that is applied adds one.
@@ -35,6 +37,12 @@ struct InForce: Sendable {
     let all = served.backends.first { $0.name == backend.name }?.servers ?? []
     let found = all.filter { $0.name == server.name || $0.name.hasPrefix(server.name + "@") }
     return found.isEmpty ? [server] : found
+  }
+
+  /// Workers learn at once which servers have troubles.
+  func mark(_ known: Upstreams.Served) {
+    known.mark(
+      served, table.series, in: load.servers, nowMs: Clock.monotonicNs / 1_000_000)
   }
 
   mutating func note(_ summary: ReloadSummary) {
@@ -63,8 +71,11 @@ struct Passage: Sendable {
     let applied = known.applied(to: changes.applied(to: snapshot))
     next.served = applied
     step = next.sockets.step(to: applied.bindings(former.inherited.listening))
+    let series = next.series.plan(for: applied)
+    next.load.prepare(for: series)
     next.table = applied.routeTable(
-      hasRing: hasRing, sockets: step.entries, series: next.series.plan(for: applied))
+      hasRing: hasRing, sockets: step.entries, series: series, load: next.load,
+      former: former.table)
     next.inherited.listening.removeAll { [step] in step.retiredInherited.contains($0.address) }
   }
 }

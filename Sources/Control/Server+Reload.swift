@@ -241,6 +241,7 @@ extension Server {
 
   /// Puts it in force on every worker. The workers returned had not taken it within a second.
   func commit(_ passage: Passage, _ opened: OpenedSockets) -> [Int] {
+    passage.next.mark(upstreams.served)
     let slow = pool.install(
       passage.next.table, opening: opened, retiring: passage.step.retired)
     for address in passage.step.tuned { pool.tune(address.withSystemCongestion) }

@@ -11,8 +11,11 @@ extension Snapshot {
   ///     either; then splice(2) takes its place.
   ///   - sockets: those that stand, `SocketBook.Step.entries`; nil: one for each listener.
   ///   - series: where the table's things are counted; nil for a table that none follows.
+  ///   - load: what the workers count together, prepared for `series`.
+  ///   - former: the table that this one takes the place of.
   func routeTable(
-    hasRing: Bool, sockets: [SocketEntry]? = nil, series: SeriesPlan? = nil
+    hasRing: Bool, sockets: [SocketEntry]? = nil, series: SeriesPlan? = nil,
+    load: SharedLoad? = nil, former: RouteTable? = nil
   ) -> RouteTable {
     var servers: [ServerEntry] = []
     var entries: [BackendEntry] = []
@@ -25,7 +28,8 @@ extension Snapshot {
           header: ProxyHeaderVersion(backend.sendProxy),
           splice: SpliceEngine(backend.splice, hasRing: hasRing), source: backend.source,
           congestion: backend.congestion ?? "", tlvs: backend.tlvs,
-          passesClientHeader: backend.passesClientHeader))
+          passesClientHeader: backend.passesClientHeader, balance: backend.balance,
+          slowStartMs: backend.slowStartMs, maxConnections: UInt32(backend.maxConnections)))
     }
     // Most listeners have the same networks, and a table of thousands is worth sharing.
     var tables: [[TrustedSource]: TrustTable] = [:]
@@ -39,10 +43,16 @@ extension Snapshot {
         idleMs: timeouts.idleMs, halfClosedMs: timeouts.halfClosedMs,
         maxAgeMs: timeouts.maxAgeMs, trust: trust, headerMs: timeouts.proxyHeaderMs,
         headerLimit: receiving.headerLimit, acceptsUnknown: receiving.acceptsUnknown,
-        hello: listener.type == .tls ? listener.hello : nil, prefaceMs: timeouts.prefaceMs)
+        hello: listener.type == .tls ? listener.hello : nil, prefaceMs: timeouts.prefaceMs,
+        // What reads TLS would take words for a fault.
+        spoken: listener.type == .tls ? nil : listener.spoken,
+        maxConnections: UInt32(listener.maxConnections))
     }
     return RouteTable(
-      listeners: listeners, backends: entries, servers: servers, sockets: sockets, series: series)
+      listeners: listeners, backends: entries, servers: servers, sockets: sockets, series: series,
+      sources: SourceLimits(
+        limits.perSource, exceptions: limits.exceptions.map { ($0.network, $0.limit) }),
+      load: load, former: former)
   }
 
   /// - Parameter inherited: sockets that were handed over; one whose address is that of a `bind`
@@ -98,6 +108,7 @@ extension ServerEntry {
   fileprivate init(_ server: Config.Server) {
     self.init(
       name: server.name, address: server.address ?? .ipv4(0x7f00_0001, port: 0),
-      weight: server.weight)
+      weight: server.weight, isBackup: server.isBackup,
+      maxConnections: UInt32(server.maxConnections))
   }
 }

@@ -1,6 +1,7 @@
 internal import AdminAPI
 package import Config
 package import DataPlane
+internal import Routing
 package import System
 internal import Wire
 
@@ -25,16 +26,12 @@ package final class Upstreams: Sendable {
     }
 
     /// The configuration as it is to be served: a server for each address that a name stands for,
-    /// and no weight for those that have troubles, unless all of a backend that have one do.
+    /// and no weight for a name that does not resolve. Troubles come and go without another table.
     package func applied(to snapshot: Snapshot) -> Snapshot {
       var served = snapshot.serving(resolution)
       for index in served.backends.indices {
-        let backend = served.backends[index]
-        let isSpent = isSpent(backend)
-        for place in backend.servers.indices
-        where backend.servers[place].address == nil
-          || !isSpent && hasTrouble(backend.servers[place], of: backend)
-        {
+        for place in served.backends[index].servers.indices
+        where served.backends[index].servers[place].address == nil {
           served.backends[index].servers[place].weight = 0
         }
       }
@@ -54,6 +51,26 @@ package final class Upstreams: Sendable {
 
     private func hasTrouble(_ server: Config.Server, of backend: Backend) -> Bool {
       troubles[ServerName(backend: backend.name, server: server.name)] != nil
+    }
+
+    /// Tells those who choose among servers of their troubles. `nowMs` is CLOCK_MONOTONIC's: when
+    /// the slow start of those that have no more begins.
+    func mark(_ served: Snapshot, _ series: SeriesPlan, in states: ServerStates, nowMs: UInt64) {
+      let names = served.backends.flatMap { backend in
+        backend.servers.map { ServerName(backend: backend.name, server: $0.name) }
+      }
+      for (name, number) in zip(names, series.servers) {
+        switch troubles[name] {
+        case .down:
+          states.mark(number, .down)
+          states.unmark(number, .ejected, nowMs: nowMs)
+        case .ejected:
+          states.mark(number, .ejected)
+          states.unmark(number, .down, nowMs: nowMs)
+        case nil:
+          states.unmark(number, [.down, .ejected], nowMs: nowMs)
+        }
+      }
     }
   }
 

@@ -26,7 +26,7 @@ struct ConnectionMemory {
   var generation: UInt16 = 0
   /// Plus one; 0 is none. The top bit: it is counted as being at that server.
   private var serverPlusOne: UInt32 = 0
-  /// Plus one; 0 is none.
+  /// Plus one; 0 is none. The top bits: what else it is counted in.
   private var entryPlusOne: UInt32 = 0
 
   private enum Family: UInt8 { case none = 0, ipv4, ipv6, unix }
@@ -84,10 +84,31 @@ struct ConnectionMemory {
 
   private static let atServerBit: UInt32 = 1 << 31
 
-  /// Where the shared table counts it as in flight at its server.
+  /// Where the shared table counts it as in flight from its source.
   var entry: UInt32? {
-    get { entryPlusOne == 0 ? nil : entryPlusOne - 1 }
-    set { entryPlusOne = newValue.map { $0 + 1 } ?? 0 }
+    get {
+      let plusOne = entryPlusOne & ConnectionMemory.entryBits
+      return plusOne == 0 ? nil : plusOne - 1
+    }
+    set {
+      let plusOne = newValue.map { $0 + 1 } ?? 0
+      entryPlusOne = entryPlusOne & ~ConnectionMemory.entryBits | plusOne
+    }
+  }
+
+  /// More entries than there are at most.
+  private static let entryBits: UInt32 = 1 << 30 - 1
+
+  /// Counted among the connections of its listener.
+  var isInListener: Bool {
+    get { entryPlusOne & 1 << 31 != 0 }
+    set { entryPlusOne = entryPlusOne & ~(1 << 31) | (newValue ? 1 << 31 : 0) }
+  }
+
+  /// Counted among those of its backend, which is that of `server`.
+  var isInBackend: Bool {
+    get { entryPlusOne & 1 << 30 != 0 }
+    set { entryPlusOne = entryPlusOne & ~(1 << 30) | (newValue ? 1 << 30 : 0) }
   }
 
   /// Scopes of link-local addresses are not kept.

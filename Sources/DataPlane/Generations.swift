@@ -9,15 +9,12 @@ internal import Routing
 struct Generations {
   private struct Generation {
     var table: RouteTable
-    /// By server: computed once per table, not per connection.
-    let identities: [Identity]
     var live = 0
     /// Listening sockets that were given up and may still bring connections under this table.
     var sockets = 0
 
     init(_ table: RouteTable) {
       self.table = table
-      identities = table.servers.map { Identity(server: $0.address) }
     }
   }
 
@@ -79,10 +76,6 @@ struct Generations {
 
   func table(_ number: UInt16) -> RouteTable? {
     places.indices.contains(Int(number)) ? places[Int(number)]?.table : nil
-  }
-
-  func identity(_ number: UInt16, _ server: Int) -> Identity? {
-    places.indices.contains(Int(number)) ? places[Int(number)]?.identities[server] : nil
   }
 
   /// An older table goes with its last connection, and nobody is looked up in its trust any more.

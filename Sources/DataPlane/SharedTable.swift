@@ -1,7 +1,7 @@
 internal import CSluice
 package import Wire
 
-/// How many connections each identity has in flight, over all workers: one table per process that
+/// How many connections each source has in flight, over all workers: one table per process that
 /// outlives snapshots. Fixed in size; any thread may use it, and none ever waits.
 @safe package final class SharedTable: @unchecked Sendable {
   private let raw: OpaquePointer
@@ -60,19 +60,6 @@ package struct Identity: Sendable, Equatable {
   package init(high: UInt64, low: UInt64) {
     self.high = high
     self.low = low
-  }
-
-  /// A server: its address and port, whatever snapshot or backend names it.
-  package init(server: SocketAddress) {
-    // Two words of the standard library's keyed hash: an address, a port and a kind are more than
-    // 128 bits, and servers come from the configuration, so nobody picks them to collide.
-    var hasher = Hasher()
-    hasher.combine(server.unmapped())
-    var second = hasher
-    second.combine(1)
-    // Sources have a small first word.
-    high = UInt64(bitPattern: Int64(hasher.finalize())) | 1 << 63
-    low = UInt64(bitPattern: Int64(second.finalize()))
   }
 
   /// Where a client comes from: an IPv4 address, or the /64 that one subscriber has in IPv6; nil

@@ -74,8 +74,14 @@ internal import Wire
     _ = unsafe sluice_worker_answer(raw, id, &answer)
   }
 
-  func reject(_ id: sluice_id, reason: UInt32) {
-    _ = unsafe sluice_worker_reject(raw, id, sluice_bytes(), reason)
+  /// - Parameter reply: said to the client before it is closed.
+  func reject(_ id: sluice_id, reason: UInt32, reply: StaticString? = nil) {
+    var bytes = sluice_bytes()
+    if let reply {
+      unsafe bytes.start = unsafe reply.utf8Start
+      bytes.length = UInt32(reply.utf8CodeUnitCount)
+    }
+    _ = unsafe sluice_worker_reject(raw, id, bytes, reason)
   }
 
   func kill(_ id: sluice_id, _ end: sluice_end) -> Bool {
@@ -153,14 +159,22 @@ internal import Wire
   let raw: OpaquePointer
   let identities: SharedTable
 
-  /// Servers, sources and users counted at once: 1 MiB of address space, touched as far as used.
-  private static let identitiesLimit: UInt32 = 16384
+  /// Sources counted at once, for each connection there may be: with a quarter of the entries in
+  /// use, no bucket overflows. 68 bytes each, of address space first; a page that no source ever
+  /// falls into costs nothing.
+  private static let entriesPerConnection = 4
+  /// 1 MiB.
+  private static let entriesLeast = 16384
 
   /// - Parameters:
   ///   - descriptors: how many all workers may open, pipes included.
   ///   - connections: how many there may be at once.
   init(descriptors: Int, connections: Int) throws(StartError) {
-    identities = try SharedTable(entries: SharedCounts.identitiesLimit)
+    let wanted = max(
+      SharedCounts.entriesLeast, connections * SharedCounts.entriesPerConnection)
+    // The power of two that is not below.
+    let bits = Int.bitWidth - (wanted - 1).leadingZeroBitCount
+    identities = try SharedTable(entries: 1 << UInt32(bits))
     let made = unsafe sluice_shared_create(
       UInt32(clamping: descriptors), UInt32(clamping: connections))
     guard let made = unsafe made else { throw StartError(call: "aligned_alloc", number: 12) }

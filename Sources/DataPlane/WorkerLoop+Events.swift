@@ -63,6 +63,9 @@ extension WorkerLoop {
     else { return follow(.reject(.noRoute), event, &memory, router.table) }
     counts.accepted(listener: table.series.listeners[place])
     let listener = table.listeners[place]
+    guard enter(place, &memory, table) else {
+      return follow(.reject(.listenerFull), event, &memory, table)
+    }
     guard needsAddresses(listener, table) else { return decide(event, &memory, table, .no) }
     guard let endpoints = worker.endpoints(event.id) else {
       return follow(.reject(.clientGone), event, &memory, table)
@@ -97,9 +100,10 @@ extension WorkerLoop {
 
   /// Two system calls per connection, which a relay without log, header and trust does not need.
   func needsAddresses(_ listener: ListenerEntry, _ table: RouteTable) -> Bool {
-    needs.contains(.records) || counts.clientsByBytes.isOn || !bans.isEmpty
-      || !listener.trust.entries.isEmpty
-      || table.backends[listener.backend].header != .none
+    let backend = table.backends[listener.backend]
+    return needs.contains(.records) || counts.clientsByBytes.isOn || !bans.isEmpty
+      || !listener.trust.entries.isEmpty || backend.header != .none
+      || backend.balance == .sourceHash || !table.sources.isEmpty
   }
 
   /// A header is in: from here on its client is the client. LOCAL, UNKNOWN and the like leave the
@@ -137,7 +141,8 @@ extension WorkerLoop {
     guard table.listeners[listener].hello == nil else {
       return awaitHello(event, &memory, table, ending, behind: consumed)
     }
-    let answer = router.decide(.accepted(listener: listener), under: table)
+    let answer = router.decide(
+      .accepted(listener: listener), under: table, for: memory.client)
     settle(answer, event, &memory, table, ending, behind: consumed)
   }
 
@@ -176,7 +181,7 @@ extension WorkerLoop {
     else { return worker.reject(event.id, reason: RejectReason.noRoute.number) }
     let failure = DialFailure(
       backend: table.backend(ofServer: server), server: server, tries: memory.tries,
-      error: DialError(event.error))
+      error: DialError(event.error), spread: memory.id.low)
     counts.dialFailed(failure.error, at: server, in: table)
     failures?.dialFailed(failure.error, at: server, in: table)
     follow(router.decide(.dialFailed(failure), under: table), event, &memory, table)
@@ -188,10 +193,9 @@ extension WorkerLoop {
   ) {
     var reason: RejectReason?
     giveBack(&memory, table)
-    switch answer {
+    switch seat(answer, &memory, table) {
     case .route(let backend, let server):
       memory.server = server
-      memory.entry = countIn(generations.identity(memory.generation, server))
       memory.tries += 1
       memory.isAtServer = true
       counts.arrived(at: server, in: table)
@@ -201,25 +205,14 @@ extension WorkerLoop {
         event, memory, table.listeners[table.listener(ofSocket: event.listener)], entry,
         table.servers[server], consuming: consumed)
       if reason == nil { counts.dialled(server, in: table) }
+    case .full:
+      worker.remember(memory, of: event.id)
+      reason = .backendFull
     case .reject(let why):
       worker.remember(memory, of: event.id)
       reason = why
     }
-    if let reason { worker.reject(event.id, reason: reason.number) }
-  }
-
-  /// One more in flight. Without a place in the table it goes uncounted.
-  func countIn(_ server: Identity?) -> UInt32? {
-    guard let server, case .entry(let entry) = identities.take(server) else { return nil }
-    return entry
-  }
-
-  mutating func giveBack(_ memory: inout ConnectionMemory, _ table: RouteTable) {
-    if memory.isAtServer, let server = memory.server { counts.left(server, in: table) }
-    memory.isAtServer = false
-    guard let entry = memory.entry else { return }
-    identities.give(entry)
-    memory.entry = nil
+    if let reason { reject(event, reason, table) }
   }
 
   /// - Returns: why it could not even be tried.
@@ -277,6 +270,7 @@ extension WorkerLoop {
       counts.accepted(listener: table.series.listeners[listener])
     }
     giveBack(&memory, table)
+    leave(memory, table, listener: listener)
     let bytes = liveBytes.rest(
       of: event.id.slot, upTo: .init(up: summary.bytes_up, down: summary.bytes_down))
     if let listener {

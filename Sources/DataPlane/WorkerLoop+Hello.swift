@@ -41,17 +41,17 @@ extension WorkerLoop {
     case .needMore: return false
     case .hello(let hello):
       hellos[event.id.slot] = HelloNotes(hello, in: bytes)
-      let answer = router.decide(.hello(listener: listener, HelloFacts(hello)), under: table)
+      let answer = router.decide(
+        .hello(listener: listener, HelloFacts(hello)), under: table, for: memory.client)
       settle(answer, event, &memory, table, ending, behind: consumed)
     case .noHello(let why):
-      switch router.decide(.hello(listener: listener, .noHello(why)), under: table) {
+      let answer = router.decide(
+        .hello(listener: listener, .noHello(why)), under: table, for: memory.client)
+      switch answer {
       case .reject(let reason):
         worker.remember(memory, of: event.id)
         refuse(event, memory, reason, behind: consumed)
-      case .route(let backend, let server):
-        settle(
-          .route(backend: backend, server: server), event, &memory, table, ending,
-          behind: consumed)
+      case .route, .full: settle(answer, event, &memory, table, ending, behind: consumed)
       }
     }
     return true

@@ -36,6 +36,7 @@ struct WorkerLoop: ~Copyable {
   let failures: FailureBoard?
   var needs: RecordNeeds = []
   var wallMs: UInt64 = 0
+  var nowNs: UInt64 = 0
   var isStopping = false
   var endings: [EndingOrder] = []
 
@@ -81,6 +82,8 @@ struct WorkerLoop: ~Copyable {
       let count = worker.turn(waitingAtMostMs: hasWork ? 0 : retiring.isEmpty ? -1 : 1)
       if count > 0 {
         wallMs = Clock.wallMs
+        nowNs = Clock.monotonicNs
+        router.nowMs = nowNs / 1_000_000
         for position in 0..<count { take(event(position, of: count)) }
         sink?.flush()
       }

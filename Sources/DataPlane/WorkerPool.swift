@@ -171,12 +171,6 @@ package final class WorkerPool: Sendable {
   /// Connections open now.
   package var liveConnections: Int { shared.connections }
 
-  /// Connections that are at this server now or being dialled to it, over all workers, whatever
-  /// snapshot and backend sent them there.
-  package func inFlight(server: SocketAddress) -> Int {
-    shared.identities.inFlight(Identity(server: server))
-  }
-
   /// Opens further listeners; nobody accepts from them before `install`. ENOSPC stands for more
   /// than a worker can have.
   package func open(_ addresses: [ListenAddress]) throws(ListenError) -> OpenedSockets {

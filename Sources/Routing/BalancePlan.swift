@@ -1,15 +1,15 @@
 package import Wire
 
 /// How a backend chooses among its servers.
-package enum BalanceKind: Sendable, Hashable, CaseIterable {
+package enum BalanceKind: String, Sendable, Hashable, CaseIterable {
   /// In turn, each as often as its weight says.
-  case roundRobin
+  case roundRobin = "round-robin"
   /// The one with the fewest connections for its weight, over all workers.
-  case leastConnections
+  case leastConnections = "least-connections"
   /// Of two picked at random the one with fewer connections for its weight.
-  case twoChoices
+  case twoChoices = "two-choices"
   /// The same source goes to the same server.
-  case sourceHash
+  case sourceHash = "source-hash"
 }
 
 /// What balancing has to know of all backends and servers of a route table; immutable.
@@ -67,6 +67,19 @@ package struct BalancePlan: Sendable {
   ///   - states: has all the numbers of `servers`.
   ///   - former: a plan whose Maglev tables are taken where nothing about them has changed: to make
   ///     one costs milliseconds.
+  init(
+    _ backends: [BackendEntry], _ servers: [ServerEntry], _ series: SeriesPlan,
+    states: ServerStates, former: BalancePlan?
+  ) {
+    let rules = zip(servers, series.servers).map { server, number in
+      Server(
+        number: number, weight: server.weight, isBackup: server.isBackup,
+        limit: server.maxConnections, hash: BalancePlan.hash(name: server.name))
+    }
+    self.init(backends, rules, states: states, former: former)
+  }
+
+  /// The same, of servers as they are counted.
   package init(
     _ backends: [BackendEntry], _ servers: [Server], states: ServerStates,
     former: BalancePlan? = nil

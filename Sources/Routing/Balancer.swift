@@ -78,8 +78,32 @@ package struct Balancer: ~Copyable {
     for backend in plan.backends {
       for (offset, server) in backend.servers.enumerated() {
         let place = (offset + backend.servers.count - seed % backend.servers.count)
-        turns[server] = plan.servers[server].step | UInt64(place % backend.servers.count)
+        // Half a step in: the turns of a heavy one stand on both sides of a light one's.
+        turns[server] =
+          (plan.servers[server].step / 2) & ~0xffff | UInt64(place % backend.servers.count)
       }
+    }
+  }
+
+  /// The same, but backends whose servers and weights are what they were go on where they stood.
+  ///
+  /// - Parameter formers: by backend, what it is in `former`; nil for a new one.
+  package init(
+    _ plan: BalancePlan, seed: Int, continuing former: borrowing Balancer, _ formers: [Int?]
+  ) {
+    self.init(plan, seed: seed)
+    for (index, place) in formers.enumerated() {
+      guard let place else { continue }
+      let (was, now) = (former.plan.backends[place].servers, plan.backends[index].servers)
+      let isSame =
+        was.count == now.count
+        && zip(was, now).allSatisfy { was, now in
+          let (old, new) = (former.plan.servers[was], plan.servers[now])
+          return old.number == new.number && old.weight == new.weight
+        }
+      guard isSame else { continue }
+      for (old, new) in zip(was, now) { turns[new] = former.turns[old] }
+      fronts[index].clock = former.fronts[place].clock
     }
   }
 

@@ -8,6 +8,14 @@ package enum RejectReason: Error, Hashable, Sendable {
   case noServer
   /// An operator has banned the client.
   case banned
+  /// The backend, or each of its servers, has as many connections as it may.
+  case backendFull
+  /// The listener has as many connections as it may.
+  case listenerFull
+  /// The source has as many connections as it may.
+  case sourceFull
+  /// The source opens connections faster than it may.
+  case sourceRate
   case dialRefused
   case dialTimeout
   case dialUnreachable
@@ -39,7 +47,7 @@ package enum RejectReason: Error, Hashable, Sendable {
     .noRoute, .dialRefused, .dialTimeout, .dialUnreachable, .dialNoLocalAddress, .dialFailed,
     .noBuffers, .proxyNoAddress, .clientGone, .headerTimeout, .headerUntrusted, .headerUnknown,
     .helloProbe, .helloTimeout, .helloUnnamed, .helloMisnamed,
-    .noServer, .banned,
+    .noServer, .banned, .backendFull, .listenerFull, .sourceFull, .sourceRate,
   ]
   /// Parser codes begin here, by their position in `Reason.Code.allCases`.
   private static let firstParserNumber: UInt32 = 1000
@@ -86,6 +94,10 @@ package enum RejectReason: Error, Hashable, Sendable {
     case .noRoute: "route.no-match"
     case .noServer: "backend.no-server"
     case .banned: "source.banned"
+    case .backendFull: "limit.backend"
+    case .listenerFull: "limit.listener"
+    case .sourceFull: "limit.source"
+    case .sourceRate: "limit.source-rate"
     case .dialRefused: "dial.refused"
     case .dialTimeout: "dial.timeout"
     case .dialUnreachable: "dial.unreachable"

@@ -13,6 +13,12 @@ package final class RouteTable: Sendable {
   package let series: SeriesPlan
   /// By ascending tag.
   package let sockets: [SocketEntry]
+  /// How many connections each source may have.
+  package let sources: SourceLimits
+  /// What all workers count together, whatever table they have.
+  package let load: SharedLoad
+  /// How servers are chosen.
+  package let balance: BalancePlan
   /// By server: its backend.
   private let owners: [UInt32]
   /// All of it that routed connections still ask for, without the trust, which is most of its
@@ -22,9 +28,12 @@ package final class RouteTable: Sendable {
   /// - Parameters:
   ///   - sockets: nil when each listener has one, whose tag is the listener's index.
   ///   - series: nil numbers everything in the table's own order.
+  ///   - load: prepared for `series`; nil shares nothing with other tables.
+  ///   - former: the table before, of which is kept what is costly to make and has not changed.
   package convenience init(
     listeners: [ListenerEntry], backends: [BackendEntry], servers: [ServerEntry],
-    sockets: [SocketEntry]? = nil, series: SeriesPlan? = nil
+    sockets: [SocketEntry]? = nil, series: SeriesPlan? = nil,
+    sources: SourceLimits = SourceLimits(), load: SharedLoad? = nil, former: RouteTable? = nil
   ) {
     let sockets =
       sockets?.sorted { $0.tag < $1.tag }
@@ -35,19 +44,36 @@ package final class RouteTable: Sendable {
       series
       ?? SeriesPlan(
         listeners: listeners.count, backends: backends.count, servers: servers.count)
+    precondition(series.listeners.count == listeners.count)
+    precondition(series.backends.count == backends.count)
+    precondition(series.servers.count == servers.count)
+    var own = SharedLoad()
+    if load == nil { own.prepare(for: series) }
+    let load = load ?? own
+    let balance = BalancePlan(
+      backends, servers, series, states: load.servers, former: former?.balance)
+    let parts = Parts(
+      backends: backends, servers: servers, series: series, sockets: sockets, sources: sources,
+      load: load, balance: balance)
     let isPlain = listeners.allSatisfy { $0.trust.entries.isEmpty }
-    self.init(
-      listeners, backends, servers, sockets, series,
-      remainder: isPlain
-        ? nil
-        : RouteTable(
-          listeners.map { $0.withoutTrust }, backends, servers, sockets, series, remainder: nil))
+    let rest =
+      isPlain ? nil : RouteTable(listeners.map { $0.withoutTrust }, parts, remainder: nil)
+    self.init(listeners, parts, remainder: rest)
   }
 
-  private init(
-    _ listeners: [ListenerEntry], _ backends: [BackendEntry], _ servers: [ServerEntry],
-    _ sockets: [SocketEntry], _ series: SeriesPlan, remainder: RouteTable?
-  ) {
+  /// What a table has in common with its remainder.
+  private struct Parts {
+    let backends: [BackendEntry]
+    let servers: [ServerEntry]
+    let series: SeriesPlan
+    let sockets: [SocketEntry]
+    let sources: SourceLimits
+    let load: SharedLoad
+    let balance: BalancePlan
+  }
+
+  private init(_ listeners: [ListenerEntry], _ parts: Parts, remainder: RouteTable?) {
+    let (backends, servers) = (parts.backends, parts.servers)
     var owners: [UInt32] = []
     owners.reserveCapacity(servers.count)
     for (index, backend) in backends.enumerated() {
@@ -59,17 +85,20 @@ package final class RouteTable: Sendable {
     self.listeners = listeners
     self.backends = backends
     self.servers = servers
-    self.sockets = sockets
+    self.sockets = parts.sockets
     self.owners = owners
-    self.series = series
+    series = parts.series
+    sources = parts.sources
+    load = parts.load
+    balance = parts.balance
     self.remainder = remainder
-    precondition(series.listeners.count == listeners.count)
-    precondition(series.backends.count == backends.count)
-    precondition(series.servers.count == servers.count)
   }
 
   /// The backend that a server belongs to.
   package func backend(ofServer server: Int) -> Int { Int(owners[server]) }
+
+  /// Connections that are at a server or being dialled to it, over all workers.
+  package func inFlight(server: Int) -> Int { load.servers.load.count(series.servers[server]) }
 
   /// The listening socket with this tag; nil when it is none of this table's.
   package func socket(tag: UInt32) -> SocketEntry? {
@@ -126,13 +155,20 @@ package struct ListenerEntry: Sendable {
   package let hello: HelloPolicy?
   /// From accept, or the end of a PROXY header, until a ClientHello is whole; never off.
   package let prefaceMs: UInt32
+  /// What clients that are turned away hear; nil says nothing.
+  package let spoken: SpokenProtocol?
+  /// At once, over all workers; 0 is no limit.
+  package let maxConnections: UInt32
 
   package init(
     name: String, backend: Int, connectMs: UInt32, idleMs: UInt32, halfClosedMs: UInt32,
     maxAgeMs: UInt32, trust: TrustTable = TrustTable(), headerMs: UInt32 = 3000,
     headerLimit: Int = ProxyV2.defaultReceiveLimit, acceptsUnknown: Bool = true,
-    hello: HelloPolicy? = nil, prefaceMs: UInt32 = 10_000
+    hello: HelloPolicy? = nil, prefaceMs: UInt32 = 10_000,
+    spoken: SpokenProtocol? = nil, maxConnections: UInt32 = 0
   ) {
+    self.spoken = spoken
+    self.maxConnections = maxConnections
     self.name = name
     self.backend = backend
     self.hello = hello
@@ -177,6 +213,8 @@ package struct BackendEntry: Sendable {
   package let slowStartMs: UInt32
   /// With a smaller part of the servers up, in percent, all are used.
   package let panicPercent: Int
+  /// At once, over all workers; 0 is no limit.
+  package let maxConnections: UInt32
   /// Further tries after the first.
   package let retries: Int
   package let header: ProxyHeaderVersion
@@ -192,7 +230,8 @@ package struct BackendEntry: Sendable {
     name: String, servers: Range<Int>, retries: Int, header: ProxyHeaderVersion,
     splice: SpliceEngine, source: SocketAddress?, congestion: String,
     tlvs: TLVPlan = TLVPlan(), passesClientHeader: Bool = false,
-    balance: BalanceKind = .roundRobin, slowStartMs: UInt32 = 0, panicPercent: Int = 0
+    balance: BalanceKind = .roundRobin, slowStartMs: UInt32 = 0, panicPercent: Int = 0,
+    maxConnections: UInt32 = 0
   ) {
     precondition(!servers.isEmpty)
     self.name = name
@@ -207,6 +246,7 @@ package struct BackendEntry: Sendable {
     self.balance = balance
     self.slowStartMs = slowStartMs
     self.panicPercent = panicPercent
+    self.maxConnections = maxConnections
   }
 
   /// Whether a server would take a PROXY header that the client made up for ours.
@@ -217,12 +257,21 @@ package struct ServerEntry: Sendable {
   /// As the configuration writes it.
   package let name: String
   package let address: SocketAddress
-  /// Its share of new connections beside those of the others: 0 ... 256; with 0 it gets none.
+  /// Its share of new connections beside those of the others: 0 ... 256.
   package let weight: Int
+  /// Gets connections only while no other server of the backend can.
+  package let isBackup: Bool
+  /// At once, over all workers; 0 is no limit.
+  package let maxConnections: UInt32
 
-  package init(name: String, address: SocketAddress, weight: Int = 1) {
+  package init(
+    name: String, address: SocketAddress, weight: Int = 1, isBackup: Bool = false,
+    maxConnections: UInt32 = 0
+  ) {
     self.name = name
     self.address = address
     self.weight = weight
+    self.isBackup = isBackup
+    self.maxConnections = maxConnections
   }
 }

@@ -1,61 +1,53 @@
-/// Decides about connections. Pure: no input or output, no lock, no clock, no allocation.
+package import Wire
+
+/// Decides about connections. Pure: no input or output, no lock, no clock, no allocation. What all
+/// workers know together (how many connections a server has, whether it is up) it reads from the
+/// table's `SharedLoad`.
 ///
 /// One router belongs to one worker; what it remembers between decisions is only where the
 /// balancing of each backend stands. `install` swaps the table between two turns.
 package struct Router: ~Copyable {
   package private(set) var table: RouteTable
-  /// By server: how far it is behind its share. The one furthest behind is next, so that a server
-  /// of great weight gets its connections between those of others, and not all in a row.
-  private var behind: [Int32]
-  private var seed: Int
-  /// Connections that were decided about under a table that was no longer in force.
-  private var strays: UInt = 0
+  private var balancer: Balancer
+  /// Spreads what comes in under older tables.
+  private var random: RandomNumbers
+  /// Milliseconds of a clock that is never set, for slow starts. Whoever asks keeps it going.
+  package var nowMs: UInt64 = 0
 
   /// - Parameter seed: where the balancing starts, so that workers do not all begin with the
   ///   first server.
   package init(_ table: RouteTable, seed: Int) {
     self.table = table
-    self.seed = seed
-    behind = table.servers.map { _ in 0 }
+    balancer = Balancer(table.balance, seed: seed)
+    random = RandomNumbers(seed: UInt64(truncatingIfNeeded: seed))
   }
 
   /// Backends whose servers and weights are what they were go on where they stood.
   package mutating func install(_ table: RouteTable, seed: Int) {
-    var behind = table.servers.map { _ in Int32(0) }
     var older: [Int: Int] = [:]
     for (index, series) in self.table.series.backends.enumerated() { older[series] = index }
-    for (index, series) in table.series.backends.enumerated() {
-      guard let former = older[series], isSame(former, as: index, of: table) else { continue }
-      let places = zip(table.backends[index].servers, self.table.backends[former].servers)
-      for (place, formerPlace) in places { behind[place] = self.behind[formerPlace] }
-    }
+    let formers = table.series.backends.map { older[$0] }
+    balancer = Balancer(table.balance, seed: seed, continuing: balancer, formers)
     self.table = table
-    self.seed = seed
-    self.behind = behind
-  }
-
-  private func isSame(_ former: Int, as backend: Int, of table: RouteTable) -> Bool {
-    let (was, now) = (self.table.backends[former].servers, table.backends[backend].servers)
-    return was.count == now.count
-      && zip(was, now).allSatisfy { was, now in
-        self.table.series.servers[was] == table.series.servers[now]
-          && self.table.servers[was].weight == table.servers[now].weight
-      }
   }
 
   package mutating func decide(_ ask: Ask) -> Answer { decide(ask, under: table) }
 
   /// The answer under the table that a connection was accepted under: its indexes mean nothing in
   /// one that was installed meanwhile.
-  package mutating func decide(_ ask: Ask, under table: RouteTable) -> Answer {
+  ///
+  /// - Parameter client: whose it is, where that is known.
+  package mutating func decide(
+    _ ask: Ask, under table: RouteTable, for client: SocketAddress? = nil
+  ) -> Answer {
     switch ask {
     case .accepted(let listener):
       guard table.listeners.indices.contains(listener) else { return .reject(.noRoute) }
-      return next(of: table.listeners[listener].backend, under: table)
+      return choose(table.listeners[listener].backend, for: client, under: table)
     case .hello(let listener, let facts):
       guard table.listeners.indices.contains(listener) else { return .reject(.noRoute) }
       switch Router.backend(for: facts, table.listeners[listener]) {
-      case .success(let backend): return next(of: backend, under: table)
+      case .success(let backend): return choose(backend, for: client, under: table)
       case .failure(let reason): return .reject(reason)
       }
     case .dialFailed(let failure):
@@ -78,56 +70,33 @@ package struct Router: ~Copyable {
     }
   }
 
-  private mutating func next(of backend: Int, under table: RouteTable) -> Answer {
-    guard let server = nextServer(of: backend, under: table) else { return .reject(.noServer) }
-    return .route(backend: backend, server: server)
-  }
-
-  private mutating func nextServer(of backend: Int, under table: RouteTable) -> Int? {
-    let servers = table.backends[backend].servers
+  /// The server for a connection to a backend, whatever sent it there.
+  package mutating func choose(
+    _ backend: Int, for client: SocketAddress?, under table: RouteTable
+  ) -> Answer {
     guard table === self.table else {
-      // The few that were held while a table was installed.
-      strays &+= 1
-      return usable(from: Int(strays % UInt(servers.count)), in: servers, table)
+      // Few are in between; each begins with any server.
+      let servers = table.backends[backend].servers
+      let any = servers.lowerBound + Int(random.next(below: UInt64(servers.count)))
+      let choice = table.balance.another(than: any, of: backend, tries: 0, spread: random.next())
+      return Answer(choice, of: backend)
     }
-    var best: Int?
-    var total: Int32 = 0
-    let start = seed % servers.count
-    for step in 0..<servers.count {
-      let offset = start + step
-      let server = servers.lowerBound + (offset < servers.count ? offset : offset - servers.count)
-      let weight = Int32(table.servers[server].weight)
-      guard weight > 0 else { continue }
-      total += weight
-      behind[server] += weight
-      if let known = best, behind[known] >= behind[server] { continue }
-      best = server
-    }
-    if let best { behind[best] -= total }
-    return best
+    let source = client.flatMap { BalancePlan.hash(source: $0) }
+    return Answer(balancer.choose(backend, source: source, nowMs: nowMs), of: backend)
   }
 
-  /// The first server with a weight, from one of them on, all around.
-  private func usable(from start: Int, in servers: Range<Int>, _ table: RouteTable) -> Int? {
-    for step in 0..<servers.count {
-      let server = servers.lowerBound + (start + step) % servers.count
-      if table.servers[server].weight > 0 { return server }
-    }
-    return nil
-  }
-
-  /// The server after the one that failed, until the backend's tries are spent.
+  /// Another server than the one that failed, until the backend's tries are spent.
   private func again(after failure: DialFailure, under table: RouteTable) -> Answer {
     guard table.backends.indices.contains(failure.backend) else { return .reject(.noRoute) }
     let backend = table.backends[failure.backend]
     guard failure.tries <= backend.retries, backend.servers.contains(failure.server) else {
       return .reject(failure.error.reason)
     }
-    let after = failure.server + 1 - backend.servers.lowerBound
-    guard let server = usable(from: after, in: backend.servers, table) else {
-      return .reject(failure.error.reason)
-    }
-    return .route(backend: failure.backend, server: server)
+    let choice = table.balance.another(
+      than: failure.server, of: failure.backend, tries: failure.tries, spread: failure.spread)
+    // That all others are down is not why this connection failed.
+    guard case .server = choice else { return .reject(failure.error.reason) }
+    return Answer(choice, of: failure.backend)
   }
 }
 
@@ -147,8 +116,11 @@ package struct DialFailure: Sendable, Equatable {
   /// Dials begun so far, this one included.
   package let tries: Int
   package let error: DialError
+  /// The same for all tries of a connection, and another for other connections.
+  package let spread: UInt64
 
-  package init(backend: Int, server: Int, tries: Int, error: DialError) {
+  package init(backend: Int, server: Int, tries: Int, error: DialError, spread: UInt64 = 0) {
+    self.spread = spread
     self.backend = backend
     self.server = server
     self.tries = tries
@@ -179,5 +151,16 @@ package enum DialError: Int, Sendable, CaseIterable {
 package enum Answer: Sendable, Equatable {
   /// Indexes into the table's backends and servers.
   case route(backend: Int, server: Int)
+  /// All servers of the backend that could take it have as many connections as they may.
+  case full(backend: Int)
   case reject(RejectReason)
+
+  fileprivate init(_ choice: Balancer.Choice, of backend: Int) {
+    self =
+      switch choice {
+      case .server(let server): .route(backend: backend, server: server)
+      case .full: .full(backend: backend)
+      case .none: .reject(.noServer)
+      }
+  }
 }

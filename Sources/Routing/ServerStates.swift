@@ -87,3 +87,23 @@ package struct ServerStates: Sendable {
     shared.number.wrappingAdd(1, ordering: .releasing)
   }
 }
+
+/// What all workers keep together of servers, backends and listeners, by series number. It outlives
+/// route tables: a copy shares all there is with the one it was made from.
+package struct SharedLoad: Sendable {
+  package private(set) var servers = ServerStates()
+  /// Connections that a backend has.
+  package private(set) var backends = Tally()
+  /// Connections that came in by a listener.
+  package private(set) var listeners = Tally()
+
+  package init() {}
+
+  /// Makes room for all numbers of a plan; its fresh servers are up.
+  package mutating func prepare(for plan: SeriesPlan) {
+    servers.grow(to: (plan.servers.max() ?? -1) + 1)
+    backends.grow(to: (plan.backends.max() ?? -1) + 1)
+    listeners.grow(to: (plan.listeners.max() ?? -1) + 1)
+    for server in plan.fresh.servers { servers.reset(server) }
+  }
+}

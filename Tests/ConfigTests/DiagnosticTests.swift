@@ -3,7 +3,9 @@ import Testing
 
 @Suite struct DiagnosticTests {
   /// The file prints the lines of its fault, at its marks, and nothing else.
-  @Test(arguments: Faults.keys + Faults.names + Faults.addresses + Faults.values + Faults.clashes)
+  @Test(
+    arguments: Faults.keys + Faults.names + Faults.addresses + Faults.values + Faults.limits
+      + Faults.clashes)
   func names(fault: Case) { expectItsLines(fault) }
 
   @Test(arguments: AdminFaults.values + AdminFaults.clashes)

@@ -206,9 +206,37 @@ enum Faults {
           + "splice: ¦on }"
       ),
       #"send-proxy: "v3" is not one of none, v1 or v2"#,
-      #"balance: "round_robin" is not one of round-robin, did you mean "round-robin"?"#,
+      #"balance: "round_robin" is not one of round-robin, least-connections, two-choices or "#
+        + #"source-hash, did you mean "round-robin"?"#,
       "retries: 101 is out of range 0 to 100",
       #"splice: "on" is not one of auto, inline, ring or off"#),
+  ]
+
+  static let limits: [Case] = [
+    Case(
+      File.top(
+        "limits: { per-source: ¦0, per-source-rate: ¦often, exceptions: [¦{ per-source: 5 }, "
+          + "{ networks: ¦10.0.0.1/8, per-source: ¦no }] }"),
+      "per-source: 0 is out of range 1 to 1000000",
+      #"per-source-rate: "often" is not a whole number"#,
+      "an exception needs networks; it takes networks such as 192.0.2.0/28, or addresses",
+      #"networks: "10.0.0.1/8" has bits beyond its prefix; write 10.0.0.0/8 for the network, or "#
+        + "10.0.0.1 for the address",
+      #"per-source: "no" is not a whole number"#),
+    Case(
+      File.listener("{ bind: \":25\", backend: b, protocol: ¦stmp, max-connections: ¦0 }"),
+      #"protocol: "stmp" is not one of smtp, imap, pop3 or sieve, did you mean "smtp"?"#,
+      "max-connections: 0 is out of range 1 to 1000000"),
+    Case(
+      File.backend(
+        "{ servers: [{ address: 1.2.3.4:5, backup: ¦maybe, max-connections: ¦x }], "
+          + "slow-start: ¦5 }"),
+      #"backup: "maybe" is not one of true or false"#,
+      #"max-connections: "x" is not a whole number"#,
+      #"slow-start: "5" has no unit; write 5s or 5ms"#),
+    Case(
+      File.servers("[{ address: ¦1.2.3.4:5, backup: true }]"),
+      #"warning: every server of backend "b" is a backup, so it makes no difference"#),
   ]
 
   static let clashes: [Case] = [

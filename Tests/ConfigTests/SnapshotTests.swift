@@ -28,6 +28,11 @@ import Wire
     state-directory: /srv/sluice
     limits:
       max-connections: 5000
+      exceptions:
+        - { networks: 10.0.0.0/8, per-source: off, per-source-rate: off }
+        - { networks: "2001:db8::/32", per-source: 9 }
+      per-source: 200
+      per-source-rate: 50
     resolver:
       servers: [192.0.2.53, "[::1]:5353"]
       min-ttl: 2s
@@ -54,6 +59,8 @@ import Wire
           proxy-header: 5s }
         congestion: bbr
         backlog: 128
+        protocol: smtp
+        max-connections: 700
       imap:
         bind: "[::ffff:192.0.2.1]:143"
         type: tcp
@@ -78,6 +85,8 @@ import Wire
           - { weight: 0, address: "192.0.2.10:25" }
           - address: 192.0.2.11:25
             weight: 256
+            backup: true
+            max-connections: 40
         send-proxy: v2
         proxy-tlvs:
           - unique-id
@@ -87,7 +96,9 @@ import Wire
           - { value: "", type: 224 }
         relay-tlvs: [0xea, unique-id, 0xE1]
         proxy-header: { limit: 1KiB, align: 8 }
-        balance: round-robin
+        balance: two-choices
+        slow-start: 30s
+        max-connections: 90
         check:
           type: http
           interval: 2s
@@ -134,6 +145,29 @@ import Wire
       CustomTLV(type: 0xe0, value: []),
     ], relay: [0xea, 0x05, 0xe1], alignment: 8, limit: 1024)
 
+  private static let smtp = Listener(
+    name: "smtp",
+    binds: [
+      .ipv4(0, port: 25), .ipv6(high: 0, low: 0, port: 25, scope: 0),
+      .ipv6(high: 0xfe80_0000_0000_0000, low: 1, port: 26, scope: 2),
+      .unix(path: "/run/sluice/smtp.sock"), .unix(path: "\0smtp"),
+    ],
+    type: .serverFirst, backend: 1,
+    proxyProtocol: smtpReceives,
+    timeouts: Timeouts(
+      prefaceMs: 8_000, proxyHeaderMs: 5_000, connectMs: 2_000, idleMs: 0, halfClosedMs: 3_000,
+      maxAgeMs: 4_000),
+    congestion: "bbr", backlog: 128, spoken: .smtp, maxConnections: 700)
+
+  private static let limits = Limits(
+    maxConnections: 5000, perSource: SourceLimit(atOnce: 200, perSecond: 50),
+    exceptions: [
+      LimitException(network: .ipv4(0x0a00_0000, prefix: 8), limit: SourceLimit()),
+      LimitException(
+        network: .ipv6(high: 0x2001_0db8_0000_0000, low: 0, prefix: 32),
+        limit: SourceLimit(atOnce: 9, perSecond: 50)),
+    ])
+
   private static func source(
     _ network: Network, _ rule: HeaderRule, _ origin: TrustedSource.Origin
   ) -> TrustedSource {
@@ -154,11 +188,13 @@ import Wire
       servers: [
         Server(name: "127.0.0.1:10025", address: .ipv4(0x7f00_0001, port: 10025)),
         Server(name: "192.0.2.10:25", address: .ipv4(0xc000_020a, port: 25), weight: 0),
-        Server(name: "192.0.2.11:25", address: .ipv4(0xc000_020b, port: 25), weight: 256),
+        Server(
+          name: "192.0.2.11:25", address: .ipv4(0xc000_020b, port: 25), weight: 256,
+          isBackup: true, maxConnections: 40),
       ],
       sendProxy: .v2,
       tlvs: postfixTLVs,
-      balance: .roundRobin,
+      balance: .twoChoices,
       check: CheckSettings(
         kind: .http(path: "/up", host: "x.example", statuses: [200...200, 300...302]),
         intervalMs: 2_000, timeoutMs: 1_000, jitterPercent: 0, rise: 3, fall: 4,
@@ -166,25 +202,13 @@ import Wire
       ejection: EjectionSettings(failures: 5, timeMs: 1_000, longestMs: 60_000), retries: 0,
       timeouts: TimeoutOverrides(
         connectMs: 1_000, idleMs: 2_400_000, halfClosedMs: 0, maxAgeMs: 32_400_000),
-      source: .ipv4(0xc000_0205, port: 0), splice: .inline, congestion: "cubic"),
+      source: .ipv4(0xc000_0205, port: 0), splice: .inline, congestion: "cubic",
+      slowStartMs: 30_000, maxConnections: 90),
   ]
 
   @Test func everyKey() throws {
     let (snapshot, diagnostics) = parse(SnapshotTests.full)
     #expect(diagnostics.lines == [])
-    let smtp = Listener(
-      name: "smtp",
-      binds: [
-        .ipv4(0, port: 25), .ipv6(high: 0, low: 0, port: 25, scope: 0),
-        .ipv6(high: 0xfe80_0000_0000_0000, low: 1, port: 26, scope: 2),
-        .unix(path: "/run/sluice/smtp.sock"), .unix(path: "\0smtp"),
-      ],
-      type: .serverFirst, backend: 1,
-      proxyProtocol: SnapshotTests.smtpReceives,
-      timeouts: Timeouts(
-        prefaceMs: 8_000, proxyHeaderMs: 5_000, connectMs: 2_000, idleMs: 0, halfClosedMs: 3_000,
-        maxAgeMs: 4_000),
-      congestion: "bbr", backlog: 128)
     let imap = Listener(
       name: "imap", binds: [.ipv4(0xc000_0201, port: 143)], type: .tcp, backend: 0,
       proxyProtocol: SnapshotTests.imapReceives,
@@ -206,7 +230,7 @@ import Wire
         connections: .file("/var/log/sluice/connections.log"), format: .text,
         fields: [.client, .senderID, .time], level: .debug),
       stateDirectory: "/srv/sluice",
-      limits: Limits(maxConnections: 5000),
+      limits: SnapshotTests.limits,
       resolver: ResolverSettings(
         servers: [
           .ipv4(0xc000_0235, port: 53), .ipv6(high: 0, low: 1, port: 5353, scope: 0),
@@ -217,7 +241,7 @@ import Wire
       trustedNetworks: [
         .ipv4(0x0a00_0000, prefix: 8), .ipv4(0xc000_020a, prefix: 32),
         .ipv6(high: 0x2001_0db8 << 32, low: 0, prefix: 32),
-      ], drainMs: 0, listeners: [smtp, imap],
+      ], drainMs: 0, listeners: [SnapshotTests.smtp, imap],
       backends: SnapshotTests.fullBackends)
     #expect(snapshot == expected)
 
@@ -316,6 +340,9 @@ import Wire
         workers          4
         events           epoll
         connections      at most 5000
+        each source      at most 200, and 50 new ones a second
+          10.0.0.0/8     no limit
+          2001:db8::/32  at most 9, and 50 new ones a second
         admin            /run/x.sock (mode 0600, group adm); root, @wheel may operate, 1000 may view
         metrics          0.0.0.0:9180, [::]:9180, [::1]:9181, with the page (no clients), \
         asked as edge.example.net
@@ -328,6 +355,8 @@ import Wire
           bind           0.0.0.0:25, [::]:25, [fe80::1%2]:26, unix:/run/sluice/smtp.sock, unix:@smtp
           type           server-first
           backlog        128
+          protocol       smtp
+          connections    at most 700
           congestion     bbr
           proxy-protocol within 5s, at most 4096 bytes, UNKNOWN accepted
             10.0.0.0/8       require (inherited)
@@ -336,8 +365,11 @@ import Wire
             2001:db8::/32    require (inherited)
             unix             require (own)
             everyone else    forbid
-          backend        postfix (round-robin, 0 retries)
-            servers      127.0.0.1:10025, 192.0.2.10:25 (weight 0), 192.0.2.11:25 (weight 256)
+          backend        postfix (two-choices, 0 retries)
+            servers      127.0.0.1:10025, 192.0.2.10:25 (weight 0), \
+        192.0.2.11:25 (weight 256, backup, at most 40)
+            slow start   30s
+            connections  at most 90
             send-proxy   v2, at most 1024 bytes, in multiples of 8
               tlvs       unique-id, crc32c, netns blue, \
         0xE5 "$$5 ${listener}/${client.address} é", 0xE0 ""

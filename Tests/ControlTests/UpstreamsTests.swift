@@ -101,8 +101,7 @@ import Wire
       text(upstreams.served.applied(to: second)) == ["box.test:25@127.0.0.2:25 127.0.0.2:25 3"])
   }
 
-  /// Down servers are left out, one check for both backends that have them; when all are down, all
-  /// are used.
+  /// One check for both backends that have a server.
   @Test func checkedServers() throws {
     let (one, two) = (try ListeningSocket(), try ListeningSocket())
     let servers = [one, two].map {
@@ -116,16 +115,16 @@ import Wire
     defer { upstreams.stop() }
     try upstreams.follow(checked)
     try upstreams.start(events: nil) { _ in }
-    func weights() -> [Int] {
-      upstreams.served.applied(to: checked).backends[0].servers.map(\.weight)
+    func areUp() -> [Bool] {
+      servers.map { upstreams.served.troubles[.init(backend: "b", server: $0.name)] == nil }
     }
-    #expect(weights() == [1, 1])
+    #expect(areUp() == [true, true])
     one.close()
-    try wait(for: "one to be left out") { weights() == [0, 1] }
+    try wait(for: "one to go down") { areUp() == [false, true] }
     two.close()
-    try wait(for: "both to be used") { weights() == [1, 1] }
+    try wait(for: "both to be down") { areUp() == [false, false] }
     let back = try ListeningSocket(two.endpoint)
-    try wait(for: "the good one alone to be used") { weights() == [0, 1] }
+    try wait(for: "the good one to come back") { areUp() == [false, true] }
     let troubles = upstreams.served.troubles
     #expect(
       troubles == [.init(backend: "b", server: servers[0].name): .down("connection refused")])

@@ -163,7 +163,6 @@ import Wire
     #expect(first != second)
     #expect(generations.table(first)?.listeners[0].name == "0")
     #expect(generations.table(second)?.listeners[0].name == "1")
-    #expect(generations.identity(first, 0) == generations.identity(second, 0))
     generations.leave(first)
     #expect(generations.table(first) == nil)
     #expect(generations.live == 1)
@@ -255,18 +254,24 @@ import Wire
     memory.client = SocketAddress("[2001:db8::1]:65535")
     memory.local = SocketAddress("192.0.2.1:25")
     memory.server = 70_000
-    memory.entry = UInt32.max - 1
+    let entry: UInt32 = 1 << 30 - 2
+    memory.entry = entry
+    memory.isInListener = true
+    memory.isInBackend = true
     memory.tries = 300
     memory.generation = .max
     #expect(memory.id == UniqueID(high: 1, low: 2))
     #expect(memory.client == SocketAddress("[2001:db8::1]:65535"))
     #expect(memory.local == SocketAddress("192.0.2.1:25"))
     #expect(memory.server == 70_000)
-    #expect(memory.entry == UInt32.max - 1)
+    #expect(memory.entry == entry)
     #expect(memory.tries == 255)
     #expect(memory.generation == .max)
     memory.client = nil
     memory.entry = nil
+    #expect(memory.isInListener && memory.isInBackend)
+    memory.isInListener = false
+    #expect(!memory.isInListener && memory.isInBackend)
     memory.local = SocketAddress("[::1]:1")
     #expect(memory.client == nil)
     #expect(memory.entry == nil)

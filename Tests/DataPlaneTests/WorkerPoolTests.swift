@@ -50,13 +50,15 @@ import Wire
     let new = try ListeningSocket()
     let records = Records()
     let port = ReservedPort.take()
-    let pool = try pool(source, table("old", [old.endpoint]), port: port, sink: records)
+    let oldTable = table("old", [old.endpoint])
+    let newTable = table("new", [new.endpoint, new.endpoint])
+    let pool = try pool(source, oldTable, port: port, sink: records)
     defer { pool.stopAndJoin() }
     #expect(pool.source == (source == .ring ? .ring : .epoll))
     let early = try StreamSocket.connect(to: .loopback(port))
     let earlyUpstream = try old.accept()
 
-    #expect(pool.install(table("new", [new.endpoint, new.endpoint])).isEmpty)
+    #expect(pool.install(newTable).isEmpty)
     var late: [StreamSocket] = []
     for _ in 0..<8 { late.append(try StreamSocket.connect(to: .loopback(port))) }
     var lateUpstreams: [StreamSocket] = []
@@ -64,8 +66,8 @@ import Wire
     // The old one goes on, and keeps its names.
     try early.write("x")
     #expect(try earlyUpstream.readExactly(1) == [120])
-    #expect(pool.inFlight(server: SocketAddress("\(old.endpoint)")!) == 1)
-    #expect(pool.inFlight(server: SocketAddress("\(new.endpoint)")!) == 8)
+    #expect(oldTable.inFlight(server: 0) == 1)
+    #expect(newTable.inFlight(server: 0) + newTable.inFlight(server: 1) == 8)
     #expect(pool.liveConnections == 9)
     early.close()
     earlyUpstream.close()
@@ -79,8 +81,8 @@ import Wire
     #expect(records.all.count { $0.backend == "backend-new" } == 8)
     #expect(Set(records.all.map(\.id)).count == 9)
     try until("nothing in flight") {
-      pool.inFlight(server: SocketAddress("\(old.endpoint)")!)
-        + pool.inFlight(server: SocketAddress("\(new.endpoint)")!) == 0
+      oldTable.inFlight(server: 0) + newTable.inFlight(server: 0)
+        + newTable.inFlight(server: 1) == 0
     }
   }
 
@@ -92,24 +94,19 @@ import Wire
     let other = try ListeningSocket()
     let records = Records()
     let port = ReservedPort.take()
-    let pool = try pool(
-      source, table("old", [hole.endpoint, second.endpoint], header: .v2), port: port,
-      sink: records)
+    let old = table("old", [hole.endpoint, second.endpoint], header: .v2)
+    let pool = try pool(source, old, port: port, sink: records)
     defer { pool.stopAndJoin() }
     // Enough that both workers start at both servers.
     let clients = try (0..<8).map { _ in try StreamSocket.connect(to: .loopback(port)) }
-    let holeAddress = SocketAddress("\(hole.endpoint)")!
-    let secondAddress = SocketAddress("\(second.endpoint)")!
     try until("all routed by the old table") {
-      pool.inFlight(server: holeAddress) + pool.inFlight(server: secondAddress) == 8
+      old.inFlight(server: 0) + old.inFlight(server: 1) == 8
     }
-    #expect(pool.inFlight(server: holeAddress) >= 2)
+    #expect(old.inFlight(server: 0) >= 2)
     #expect(pool.install(table("new", [other.endpoint])).isEmpty)
     // The connect deadline of 3 s sends them to the second server.
-    try until("all at the second server") {
-      pool.inFlight(server: secondAddress) == 8
-    }
-    #expect(pool.inFlight(server: holeAddress) == 0)
+    try until("all at the second server") { old.inFlight(server: 1) == 8 }
+    #expect(old.inFlight(server: 0) == 0)
     for client in clients { client.reset() }
     try until("all records") { records.all.count == 8 }
     #expect(records.all.allSatisfy { $0.backend == "backend-old" && $0.server == "old-1" })
@@ -215,7 +212,8 @@ import Wire
     let backend = try ListeningSocket()
     let records = Records()
     let port = ReservedPort.take()
-    let pool = try pool(source, table("t", [backend.endpoint]), port: port, sink: records)
+    let table = table("t", [backend.endpoint])
+    let pool = try pool(source, table, port: port, sink: records)
     defer { pool.stopAndJoin() }
     let clients = try (0..<600).map { _ in try StreamSocket.connect(to: .loopback(port)) }
     let upstreams = try (0..<600).map { _ in try backend.accept() }
@@ -237,7 +235,7 @@ import Wire
     let addresses = Set(clients.map { SocketAddress("\($0.local)") })
     let ended = records.all.filter { $0.end == .drainDeadline && addresses.contains($0.client) }
     #expect(ended.count == 600)
-    #expect(pool.inFlight(server: SocketAddress("\(backend.endpoint)")!) == 0)
+    #expect(table.inFlight(server: 0) == 0)
     for socket in clients + upstreams { socket.close() }
   }
 

@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 
 // One of the servers is down: nothing listens at its address, or its socket file is gone. The
-// client notices nothing, since the next server is tried at once; the log says how many tries it
+// client notices nothing, since another server is tried at once; the log says how many tries it
 // took.
 
 @Test("backend refuses, then next", arguments: Engine.eventSources)
@@ -22,7 +22,8 @@ func backendRefusesThenNext(engine: Engine) throws {
     #expect(try client.readToEnd().ending == .fin)
     client.close()
     let record = try sluice.record()
-    #expect(record.tries == 3)
+    // In an order of its own.
+    #expect((2...3).contains(record.tries))
     #expect(record.server == server.endpoint.description)
     #expect(record.reason == nil)
   }

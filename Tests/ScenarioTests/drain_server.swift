@@ -27,10 +27,12 @@ func drainAServer(engine: Engine) throws {
     }
     try sluice.done("resume", "backend", "back")
     try sluice.done("resume", "server", "back", names[0])
-    // Three times as many, worker by worker.
+    // Three times as many, worker by worker, however the kernel shares them out.
     try sluice.done("weight", "back", names[0], "3")
     _ = try exchange(sluice, 8, pattern)
-    #expect(try dials(sluice) == [names[0]: 10, names[1]: 12])
+    let after = try dials(sluice)
+    #expect(after.values.reduce(0, +) == 22)
+    #expect((9...11).contains(after[names[0]] ?? 0), "\(after)")
     #expect(try sluice.ctl("drain", "server", "back", "nobody").exit != .code(0))
     #expect(try sluice.ctl("weight", "back", names[0], "257").exit != .code(0))
   }

@@ -55,6 +55,8 @@ package struct Setup: Sendable {
   package var bind: Endpoint
   package var workers = 1
   package var listener = ""
+  /// What each server has beside its address.
+  package var server = ""
   package var backend = ""
   package var timeouts = "drain: 5s"
   /// Whole lines at the top level.
@@ -68,7 +70,9 @@ package struct Setup: Sendable {
   }
 
   package func yaml(log: String) -> String {
-    let list = servers.map { "\"\($0)\"" }.joined(separator: ", ")
+    let list = servers.map { endpoint in
+      server.isEmpty ? "\"\(endpoint)\"" : "{ address: \"\(endpoint)\", \(server) }"
+    }.joined(separator: ", ")
     return """
       workers: \(workers)
       events: \(engine.events)
