@@ -32,6 +32,7 @@ struct Checks {
       checkSplice(of: backend)
       checkServers(of: backend)
       checkTLVs(of: backend)
+      checkHealth(of: backend)
     }
     for listener in listeners { checkHello(listener) }
     checkTrust()
@@ -67,10 +68,11 @@ struct Checks {
           passesClientHeader: backend.passesClientHeader?.value ?? false, balance: backend.balance,
           timeouts: backend.timeouts, source: backend.source?.value,
           congestion: backend.congestion)
-        made.check = backend.check
+        made.check = checkSettings(of: backend)
         made.ejection = backend.ejection
         if let sendProxy = backend.sendProxy { made.sendProxy = sendProxy.value }
         (made.slowStartMs, made.maxConnections) = (backend.slowStartMs, backend.maxConnections)
+        made.panicPercent = backend.panicPercent
         if let retries = backend.retries { made.retries = retries }
         if let splice = backend.splice { made.splice = splice.value }
         return made

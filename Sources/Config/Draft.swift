@@ -102,8 +102,9 @@ struct BackendDraft: Sendable {
   var passesClientHeader: Located<Bool>?
   var balance = BalanceKind.roundRobin
   var slowStartMs: UInt32 = 0
+  var panicPercent = 0
   var maxConnections = 0
-  var check: CheckSettings?
+  var check: CheckDraft?
   var ejection: EjectionSettings? = EjectionSettings()
   var retries: Int?
   var timeouts = TimeoutOverrides()

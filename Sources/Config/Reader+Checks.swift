@@ -25,34 +25,17 @@ extension Reader {
   static let exchangeMax = 1024
 
   /// Nil for `off`, and for what could not be read.
-  mutating func check(_ node: Tree.Node, _ path: String) -> CheckSettings? {
+  mutating func check(_ node: Tree.Node, _ path: String) -> CheckDraft? {
     if case .scalar("off", _) = node.value { return nil }
     var draft = CheckDraft(position: node.position)
-    if case .scalar = node.value {
+    if case .scalar(let text, _) = node.value, !text.isEmpty {
       draft.type = located(BackendKey.check, node, Scalar.word)
-    } else {
-      guard let fields = knownFields(of: node, CheckKey.allCases, path: path) else { return nil }
-      for (key, node) in fields { read(key, node, into: &draft) }
-      requireEach(CheckKey.allCases.filter(\.isRequired), in: fields, of: "a check", node)
+      return draft.type == nil ? nil : draft
     }
-    guard let type = draft.type?.value else { return nil }
-    checkFit(of: draft, type)
-    switch type {
-    case .connect: draft.settings.kind = .connect
-    case .tls: draft.settings.kind = .tls
-    case .smtp: draft.settings.kind = .smtp
-    case .imap: draft.settings.kind = .imap
-    case .pop3: draft.settings.kind = .pop3
-    case .sieve: draft.settings.kind = .sieve
-    case .http:
-      draft.settings.kind = .http(
-        path: draft.path?.value ?? "/", host: draft.host?.value,
-        statuses: draft.statuses?.value ?? [200...399])
-    case .exchange:
-      draft.settings.kind = .exchange(
-        send: draft.send?.value ?? [], expect: draft.expect?.value ?? [])
-    }
-    return draft.settings
+    guard let fields = knownFields(of: node, CheckKey.allCases, path: path) else { return nil }
+    for (key, node) in fields { read(key, node, into: &draft) }
+    let isTypeLost = draft.type == nil && fields.contains { $0.0 == .type }
+    return isTypeLost ? nil : draft
   }
 
   private mutating func read(_ key: CheckKey, _ node: Tree.Node, into draft: inout CheckDraft) {
@@ -62,10 +45,7 @@ extension Reader {
     case .timeout: read(key, node, into: &draft.settings.timeoutMs, Reader.checkTime)
     case .jitter:
       read(key, node, into: &draft.settings.jitterPercent) { text throws(Unreadable) in
-        guard text.hasSuffix("%") else {
-          throw Unreadable("\"\(text)\" is no percentage, such as 10%")
-        }
-        return try Scalar.number(String(text.dropLast()), in: 0...50)
+        try Scalar.percentage(text, in: 0...50)
       }
     case .rise: readNumber(key, node, into: &draft.settings.rise)
     case .fall: readNumber(key, node, into: &draft.settings.fall)
@@ -80,21 +60,6 @@ extension Reader {
       draft.hasExpect = true
       draft.expect = located(key, node, Scalar.escaped)
     case .proxy: read(key, node, into: &draft.settings.sendsHeader, Scalar.truth)
-    }
-  }
-
-  private mutating func checkFit(of draft: CheckDraft, _ type: CheckType) {
-    let http = [draft.path?.position, draft.host?.position, draft.statuses?.position]
-    if type != .http, let place = http.compactMap({ $0 }).first {
-      diagnostics.error(place, "only a check of type http has path, host and status")
-    }
-    if type != .exchange, let place = draft.send?.position ?? draft.expect?.position {
-      diagnostics.error(place, "only a check of type send-expect has send and expect")
-    }
-    if type == .exchange, !draft.hasExpect {
-      diagnostics.error(
-        draft.position,
-        "a check of type send-expect needs expect; it takes \(CheckKey.expect.takes)")
     }
   }
 
@@ -121,6 +86,15 @@ extension Reader {
 }
 
 extension Scalar {
+  static func percentage(
+    _ text: String, in range: ClosedRange<Int>
+  ) throws(Unreadable) -> Int {
+    guard text.hasSuffix("%") else {
+      throw Unreadable("\"\(text)\" is no percentage, such as 10%")
+    }
+    return try number(String(text.dropLast()), in: range)
+  }
+
   static func onDown(_ text: String) throws(Unreadable) -> OnDown {
     switch text {
     case "keep": .keep

@@ -170,6 +170,10 @@ struct Reader {
       case .balance: read(key, node, into: &draft.balance, Scalar.word)
       case .check: draft.check = check(node, "\(path).check")
       case .eject: draft.ejection = ejection(node, "\(path).eject")
+      case .panicThreshold:
+        read(key, node, into: &draft.panicPercent) { text throws(Unreadable) in
+          try Scalar.percentage(text, in: 0...100)
+        }
       case .slowStart:
         read(key, node, into: &draft.slowStartMs) { text throws(Unreadable) in
           try Scalar.duration(text, mayBeOff: true)

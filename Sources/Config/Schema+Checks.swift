@@ -24,8 +24,6 @@ enum CheckKey: String, SchemaKey {
     }
   }
 
-  var isRequired: Bool { self == .type }
-
   var defaultText: String? {
     switch self {
     case .type, .host, .send, .expect: nil

@@ -139,6 +139,8 @@ extension Schema {
         + "servers that trust this machine would believe it",
       "balance": "how a server is chosen; see [backends.md](backends.md#balancing)",
       "slow-start": "how long the share of a server grows after it has come back",
+      "panic-threshold":
+        "with a smaller part of the servers up, those that are down or ejected are used as well",
       "max-connections": "connections at once, over all workers and listeners",
       "check": "whether servers are asked now and then how they are; see `backends.NAME.check`",
       "eject":
@@ -170,7 +172,8 @@ extension Schema {
       "align": "headers are padded to a multiple of this, with a NOOP",
     ],
     "backends.NAME.check": [
-      "type": "required",
+      "type":
+        "absent: the `protocol` of the backend's listeners, `tls` for those of `type: tls`",
       "interval": "from one check to the next; 100ms or more",
       "timeout": "for a whole check; postscreen alone lets a client wait for 6s",
       "jitter": "each interval is longer or shorter by up to this",

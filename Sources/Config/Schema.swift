@@ -250,6 +250,7 @@ enum BackendKey: String, SchemaKey {
   case passClientProxyHeader = "pass-client-proxy-header"
   case balance
   case slowStart = "slow-start"
+  case panicThreshold = "panic-threshold"
   case maxConnections = "max-connections"
   case check, eject, retries, timeouts, source, splice, congestion
 
@@ -276,6 +277,7 @@ enum BackendKey: String, SchemaKey {
     case .passClientProxyHeader: .truth
     case .balance: .words(BalanceKind.words)
     case .slowStart: .duration(mayBeOff: true, mayBeZero: false)
+    case .panicThreshold: .text("a percentage from 0% to 100%", pattern: "^([0-9]{1,2}|100)%$")
     case .maxConnections: .limit
     case .check: .either([.words(["off"] + CheckType.words), .section("backends.NAME.check")])
     case .eject: .either([.words(["off"]), .section("backends.NAME.eject")])
@@ -298,6 +300,7 @@ enum BackendKey: String, SchemaKey {
     case .passClientProxyHeader: "false"
     case .balance: "round-robin"
     case .slowStart, .maxConnections: "off"
+    case .panicThreshold: "0%"
     case .retries: "2"
     case .splice: "auto"
     }

@@ -178,6 +178,7 @@ struct SnapshotWriter {
     pair(BackendKey.passClientProxyHeader, "\(backend.passesClientHeader)")
     pair(BackendKey.balance, backend.balance.word)
     pair(BackendKey.slowStart, Scalar.text(ofDurationMs: backend.slowStartMs))
+    pair(BackendKey.panicThreshold, "\(backend.panicPercent)%")
     pair(BackendKey.maxConnections, limit(backend.maxConnections))
     write(backend.check)
     write(backend.ejection)
@@ -299,6 +300,7 @@ struct SnapshotWriter {
 extension SnapshotWriter {
   /// Writes the value, unless the schema has it as the key's default.
   private mutating func pair(_ key: some SchemaKey, _ value: String) {
+    guard all || key.defaultText != value else { return }
     raw(key, YAMLText.scalar(value))
   }
 

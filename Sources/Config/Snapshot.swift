@@ -294,6 +294,9 @@ package struct Backend: Hashable, Sendable {
   package var balance: BalanceKind
   /// How long a server's share grows after it has come back, in milliseconds; 0 is at once.
   package var slowStartMs: UInt32
+  /// With a smaller part of the servers up, in percent, those that are only believed to be down
+  /// get connections as well; with none up they do in any case.
+  package var panicPercent: Int
   /// Connections at once; 0 is no limit.
   package var maxConnections: Int
   /// Nil is off.
@@ -315,7 +318,7 @@ package struct Backend: Hashable, Sendable {
     check: CheckSettings? = nil, ejection: EjectionSettings? = EjectionSettings(), retries: Int = 2,
     timeouts: TimeoutOverrides = TimeoutOverrides(), source: SocketAddress? = nil,
     splice: SpliceChoice = .auto, congestion: String? = nil, slowStartMs: UInt32 = 0,
-    maxConnections: Int = 0
+    panicPercent: Int = 0, maxConnections: Int = 0
   ) {
     self.name = name
     self.servers = servers
@@ -326,6 +329,7 @@ package struct Backend: Hashable, Sendable {
     self.check = check
     self.ejection = ejection
     self.slowStartMs = slowStartMs
+    self.panicPercent = panicPercent
     self.maxConnections = maxConnections
     self.retries = retries
     self.timeouts = timeouts

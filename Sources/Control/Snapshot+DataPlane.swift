@@ -29,7 +29,8 @@ extension Snapshot {
           splice: SpliceEngine(backend.splice, hasRing: hasRing), source: backend.source,
           congestion: backend.congestion ?? "", tlvs: backend.tlvs,
           passesClientHeader: backend.passesClientHeader, balance: backend.balance,
-          slowStartMs: backend.slowStartMs, maxConnections: UInt32(backend.maxConnections)))
+          slowStartMs: backend.slowStartMs, panicPercent: backend.panicPercent,
+          maxConnections: UInt32(backend.maxConnections)))
     }
     // Most listeners have the same networks, and a table of thousands is worth sharing.
     var tables: [[TrustedSource]: TrustTable] = [:]

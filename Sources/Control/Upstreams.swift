@@ -38,15 +38,18 @@ package final class Upstreams: Sendable {
       return served
     }
 
-    /// Backends all of whose servers have troubles.
+    /// Backends that use servers that are only believed to be down, by the rule of `Balancer`.
     func spentBackends(of snapshot: Snapshot) -> Set<String> {
       guard !troubles.isEmpty else { return [] }
       return Set(snapshot.serving(resolution).backends.filter(isSpent).map(\.name))
     }
 
     private func isSpent(_ backend: Backend) -> Bool {
-      let reachable = backend.servers.filter { $0.weight > 0 && $0.address != nil }
-      return !reachable.isEmpty && reachable.allSatisfy { hasTrouble($0, of: backend) }
+      let servers = backend.servers.filter { $0.weight > 0 && $0.address != nil }
+      let primaries = servers.filter { !$0.isBackup }
+      let up = primaries.count { !hasTrouble($0, of: backend) }
+      if up * 100 < backend.panicPercent * primaries.count { return true }
+      return !servers.isEmpty && servers.allSatisfy { hasTrouble($0, of: backend) }
     }
 
     private func hasTrouble(_ server: Config.Server, of backend: Backend) -> Bool {
@@ -360,9 +363,9 @@ extension Upstreams.State {
     defer { spent = now }
     let there = Set(snapshot.backends.map(\.name))
     return now.subtracting(spent).sorted().map {
-      Note(backend: $0, "has no server that is up; those that are down are tried", .warning)
+      Note(backend: $0, "has too few servers that are up; those that are down are tried", .warning)
     } + spent.subtracting(now).intersection(there).sorted().map {
-      Note(backend: $0, "has a server that is up again", .info)
+      Note(backend: $0, "has enough servers that are up again", .info)
     }
   }
 

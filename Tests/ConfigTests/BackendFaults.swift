@@ -48,7 +48,21 @@ enum BackendFaults {
         + #"did you mean "smtp"?"#),
     check(
       "¦{ interval: 1s }",
-      "a check needs type; it takes connect, tls, smtp, imap, pop3, sieve, http or send-expect"),
+      "a check needs type here; it takes connect, tls, smtp, imap, pop3, sieve, http or "
+        + "send-expect"),
+    Case(
+      """
+      listeners:
+        a: { bind: ":25", backend: b, protocol: smtp }
+        c: { bind: ":143", backend: b, protocol: imap }
+      backends:
+        b: { servers: [127.0.0.1:1], check: ¦{ interval: 1s } }
+      """,
+      "a check needs type here, since its listeners speak imap or smtp; it takes connect, tls, "
+        + "smtp, imap, pop3, sieve, http or send-expect"),
+    Case(
+      File.backend("{ servers: [127.0.0.1:1], panic-threshold: ¦101% }"),
+      "panic-threshold: 101 is out of range 0 to 100"),
     check("{ type: smtp, interval: ¦10ms }", "interval: 10ms is less than 100ms"),
     check("{ type: smtp, jitter: ¦10 }", #"jitter: "10" is no percentage, such as 10%"#),
     check("{ type: smtp, jitter: ¦60% }", "jitter: 60 is out of range 0 to 50"),

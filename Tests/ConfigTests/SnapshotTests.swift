@@ -98,6 +98,7 @@ import Wire
         proxy-header: { limit: 1KiB, align: 8 }
         balance: two-choices
         slow-start: 30s
+        panic-threshold: 25%
         max-connections: 90
         check:
           type: http
@@ -203,7 +204,7 @@ import Wire
       timeouts: TimeoutOverrides(
         connectMs: 1_000, idleMs: 2_400_000, halfClosedMs: 0, maxAgeMs: 32_400_000),
       source: .ipv4(0xc000_0205, port: 0), splice: .inline, congestion: "cubic",
-      slowStartMs: 30_000, maxConnections: 90),
+      slowStartMs: 30_000, panicPercent: 25, maxConnections: 90),
   ]
 
   @Test func everyKey() throws {
@@ -253,6 +254,32 @@ import Wire
           prefaceMs: 8_000, proxyHeaderMs: 5_000, connectMs: 1_000, idleMs: 2_400_000,
           halfClosedMs: 0, maxAgeMs: 32_400_000))
     #expect(made.timeouts(of: made.listeners[1]) == imap.timeouts)
+  }
+
+  /// Without a type a check is what the listeners of the backend speak.
+  @Test(
+    arguments: [
+      ("protocol: smtp", CheckKind.smtp), ("protocol: imap, type: server-first", .imap),
+      ("protocol: pop3", .pop3), ("protocol: sieve", .sieve), ("protocol: smtp, type: tls", .tls),
+      ("type: tls", .tls),
+    ])
+  func checksSpeakWhatListenersSpeak(listener: String, kind: CheckKind) throws {
+    for check in ["{}", "{ interval: 5s }", ""] {
+      let file = """
+        listeners:
+          a: { bind: ":25", backend: b, \(listener) }
+          other: { bind: ":26", backend: c, protocol: imap }
+          plain: { bind: ":27", backend: b }
+        backends:
+          c: { servers: [127.0.0.1:2] }
+          b:
+            servers: [127.0.0.1:1]
+            check: \(check)
+        """
+      let (snapshot, diagnostics) = parse(file)
+      #expect(diagnostics.lines == [], "\(file)")
+      #expect(snapshot?.backends[1].check == CheckSettings(kind: kind))
+    }
   }
 
   @Test func defaults() throws {

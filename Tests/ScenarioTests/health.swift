@@ -201,14 +201,62 @@ func aThousandServers() throws {
     try server.stop()
     try wait(for: "all of them to be down") {
       sluice.servers(saidToBe: "down") == 1000
-        && sluice.saidCount("backend back has no server that is up") == 1
+        && sluice.saidCount("backend back has too few servers that are up") == 1
     }
     let back = try Greeter(.greets("hello"), at: .inet("0.0.0.0", port))
     try wait(for: "all of them to be up") {
       sluice.servers(saidToBe: "up") == 1000
-        && sluice.saidCount("backend back has a server that is up again") == 1
+        && sluice.saidCount("backend back has enough servers that are up again") == 1
     }
     for _ in 0..<20 { try expectHello(sluice) }
     try back.stop()
   }
+}
+
+// A server that comes back gets a small part of its share at first.
+@Test("slow start")
+func slowStart() throws {
+  let steady = try Greeter(.greets("steady"))
+  let returning = try Greeter(.greets("returning"))
+  let backend =
+    "slow-start: 10m, check: { type: connect, interval: 100ms, timeout: 15s, rise: 1, fall: 1 }"
+  try withChecked([steady.endpoint, returning.endpoint], backend) { sluice in
+    func counts(_ clients: Int) throws -> [String: Int] {
+      try (0..<clients).reduce(into: [:]) { counts, _ in
+        counts[try hearing(sluice), default: 0] += 1
+      }
+    }
+    // Nobody has come back yet.
+    #expect(try counts(20) == ["steady": 10, "returning": 10])
+    try returning.stop()
+    try wait(for: "it to be down") { sluice.servers(saidToBe: "down") == 1 }
+    try wait(for: "nobody to be sent there") { try counts(10) == ["steady": 10] }
+    let back = try Greeter(.greets("returning"), at: returning.endpoint)
+    try wait(for: "it to get somebody") { try counts(10)["returning"] != nil }
+    // A sixteenth of an equal share: one in 17.
+    let after = try counts(170)
+    #expect((5...20).contains(after["returning"] ?? 0), "\(after)")
+    try back.stop()
+  }
+  try steady.stop()
+}
+
+// With fewer servers up than the threshold, those that are down are tried as well.
+@Test("panic threshold")
+func panicThreshold() throws {
+  let up = try Greeter(.greets("220 up\r\n"))
+  let bad = try (0..<3).map { _ in try Greeter(.greets("421 bad\r\n")) }
+  let backend =
+    "panic-threshold: 50%, check: { type: smtp, interval: 100ms, timeout: 15s, rise: 1, fall: 1 }"
+  try withChecked([up.endpoint] + bad.map(\.endpoint), backend) { sluice in
+    try wait(for: "three to be down") {
+      sluice.servers(saidToBe: "down") == 3
+        && sluice.saidCount("backend back has too few servers that are up") == 1
+    }
+    // A round over all four.
+    let heard = try (0..<4).map { _ in try hearing(sluice) }
+    #expect(heard.count { $0.hasPrefix("421 bad") } == 3)
+  }
+  try up.stop()
+  for server in bad { try server.stop() }
 }

@@ -155,6 +155,37 @@ func srvRecords() throws {
   }
 }
 
+// Two priorities: the second gets nobody while the first can, takes over at once when it cannot,
+// and gives back when it can again.
+@Test("srv records of lower priority are backups")
+func srvBackups() throws {
+  let names = try NameServer()
+  defer { names.stop() }
+  let first = try ListeningSocket(.inet("127.0.0.2", 0))
+  let backup = try ListeningSocket(.inet("127.0.0.3", 0))
+  names.set(
+    "_imap._tcp.test", .service(10, 1, first.port, "a.test"),
+    .service(20, 9, backup.port, "b.test"))
+  names.set("a.test", .a(127, 0, 0, 2))
+  names.set("b.test", .a(127, 0, 0, 3))
+  try withNamed(
+    by: names, Engine(events: "auto", splice: "auto"), servers: "\"srv:_imap._tcp.test\"",
+    backend: "retries: 1, eject: { failures: 1, time: 300ms, max-time: 300ms }"
+  ) { sluice in
+    for _ in 0..<20 { #expect(try reaches(first, sluice, withinMs: 5000)) }
+    #expect(try backup.accept(withinMs: 0) == nil)
+    first.close()
+    for _ in 0..<20 { #expect(try reaches(backup, sluice, withinMs: 5000)) }
+    let back = try ListeningSocket(first.endpoint)
+    try wait(for: "the first to be reached") {
+      let isFirst = try reaches(back, sluice)
+      while try backup.accept(withinMs: 0) != nil {}
+      return isFirst
+    }
+    for _ in 0..<5 { #expect(try reaches(back, sluice, withinMs: 5000)) }
+  }
+}
+
 // The name server denies the name for many rounds: nobody is turned away. Then it has another
 // address.
 @Test("denied for a while")

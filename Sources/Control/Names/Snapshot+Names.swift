@@ -14,16 +14,14 @@ extension Snapshot {
   /// The configuration as it is to be served: in the place of each name, a server for each of its
   /// addresses. A name that does not resolve yet is left out, unless nothing else is there.
   ///
-  /// Of a backend with a `source`, only addresses of its family count. Of a service, the first
-  /// priority does: the others are for when nothing of it resolves.
+  /// Of a backend with a `source`, only addresses of its family count. Of a service, those behind
+  /// the first priority are backups.
   package func serving(_ resolution: Names.Resolution) -> Snapshot {
     var served = self
     for index in backends.indices {
       let servers = backends[index].servers.flatMap { server in
         guard server.address == nil, let found = resolution[server.target] else { return [server] }
-        let usable = found.filter {
-          !$0.isBackup && $0.address.canBeReached(from: backends[index].source)
-        }
+        let usable = found.filter { $0.address.canBeReached(from: backends[index].source) }
         return usable.isEmpty ? [server] : usable.map { Config.Server($0, of: server) }
       }
       let known = servers.filter { $0.address != nil }
@@ -42,6 +40,7 @@ extension Config.Server {
     target = .address(resolved.address)
     // One of 0 is drained, whatever the records say.
     if let weight = resolved.weight, server.weight > 0 { self.weight = weight }
+    if resolved.isBackup { isBackup = true }
   }
 }
 
