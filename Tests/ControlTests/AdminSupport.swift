@@ -100,14 +100,16 @@ final class RunningAdmin {
   var path: String { server.path }
 
   init(
-    mode: UInt32 = 0o600, operate: [String] = [], view: [String] = [], descriptors: UInt64 = 100_000
+    mode: UInt32 = 0o600, operate: [String] = [], view: [String] = [],
+    deadlines: AdminDeadlines = AdminDeadlines()
   ) throws {
     directory = try TemporaryDirectory()
     server = try AdminServer(
       AdminSettings(
         socket: directory.file("admin.sock"), mode: mode,
         operate: operate.compactMap { AdminSettings.Account($0) },
-        view: view.compactMap { AdminSettings.Account($0) }), descriptors: descriptors)
+        view: view.compactMap { AdminSettings.Account($0) }), descriptors: 100_000,
+      deadlines: deadlines)
     try server.start(operations)
   }
 

@@ -16,12 +16,6 @@ final class AdminConnection: ChannelDuplexHandler {
     static let fields = 100
     /// The longest request is a ban with a reason.
     static let body = 64 << 10
-    /// From connecting to the end of the first request's head, and for every body.
-    static let requestSeconds: Int64 = 10
-    /// Until the caller has taken a whole answer.
-    static let takeSeconds: Int64 = 10
-    /// Between two requests.
-    static let idleSeconds: Int64 = 60
   }
 
   private enum State {
@@ -67,7 +61,7 @@ final class AdminConnection: ChannelDuplexHandler {
     loop.connections[ObjectIdentifier(self)] = self
     isCounted = loop.crowd.enter(user: caller.user, role: countedAs)
     if isCounted {
-      arm(seconds: Bounds.requestSeconds)
+      arm(ms: loop.deadlines.requestMs)
     } else {
       refuse(Failure(.unavailable, "too many connections; try again"))
     }
@@ -155,11 +149,11 @@ final class AdminConnection: ChannelDuplexHandler {
     wire?.close(promise: nil)
   }
 
-  private func arm(seconds: Int64) {
+  private func arm(ms: Int64) {
     deadline?.cancel()
     guard let wire else { return }
     let bound = NIOLoopBound(self, eventLoop: wire.eventLoop)
-    deadline = wire.eventLoop.scheduleTask(in: .seconds(seconds)) { bound.value.close() }
+    deadline = wire.eventLoop.scheduleTask(in: .milliseconds(ms)) { bound.value.close() }
   }
 
   private func settle() {
@@ -192,7 +186,7 @@ final class AdminConnection: ChannelDuplexHandler {
     state = .reading(head)
     version = head.version
     body = []
-    arm(seconds: Bounds.requestSeconds)
+    arm(ms: loop.deadlines.requestMs)
     let length = head.headers.first(name: "content-length").flatMap { Int($0) } ?? 0
     if length > Bounds.body { return refuseBody() }
     let expectations = head.headers[canonicalForm: "expect"]
@@ -248,7 +242,7 @@ final class AdminConnection: ChannelDuplexHandler {
     }
     pending = answer.body.count
     loop.crowd.pendingBytes += pending
-    arm(seconds: Bounds.takeSeconds)
+    arm(ms: loop.deadlines.takeMs)
     var head = head(of: answer.status, answer.contentType, keepAlive: wanted && !isLast)
     head.headers.add(name: "content-length", value: "\(answer.body.count)")
     if let allow = answer.allow { head.headers.add(name: "allow", value: allow) }
@@ -268,7 +262,7 @@ final class AdminConnection: ChannelDuplexHandler {
     guard case .answering = state else { return }
     if !keepAlive || isLast { return close() }
     state = .waiting
-    arm(seconds: Bounds.idleSeconds)
+    arm(ms: loop.deadlines.idleMs)
     readOn()
   }
 
@@ -277,7 +271,7 @@ final class AdminConnection: ChannelDuplexHandler {
     send(.head(head(of: 200, "application/x-ndjson", keepAlive: false)))
     let bound = NIOLoopBound(self, eventLoop: wire.eventLoop)
     let stream = AdminStream(
-      desk.operations.events, wire.channel, loop.gate,
+      desk.operations.events, wire.channel, loop.gate, heartbeatMs: loop.deadlines.heartbeatMs,
       write: { lines in bound.value.write(lines: lines) }, cut: { bound.value.close() })
     state = .streaming(stream)
     stream.begin()

@@ -1,15 +1,32 @@
 internal import NIOCore
 internal import System
 
+/// How long callers may take.
+package struct AdminDeadlines: Sendable {
+  /// From connecting to the end of the first request's head, and from each head to its body's end.
+  package var requestMs: Int64 = 10_000
+  /// Until a whole answer is taken.
+  package var takeMs: Int64 = 10_000
+  /// Between two requests.
+  package var idleMs: Int64 = 60_000
+  /// Between two lines of a stream, so that both ends notice when the other is gone. A reader that
+  /// takes nothing for two of these is cut.
+  package var heartbeatMs: Int64 = 15_000
+
+  package init() {}
+}
+
 /// What the connections to the admin socket share, on the event loop only.
 final class AdminLoop {
   var crowd: AdminCrowd
   var connections: [ObjectIdentifier: AdminConnection] = [:]
   let gate: LoopGate
+  let deadlines: AdminDeadlines
   private var whenEmpty: EventLoopPromise<Void>?
 
-  init(_ bounds: AdminCrowd.Bounds, _ gate: LoopGate) {
+  init(_ bounds: AdminCrowd.Bounds, _ deadlines: AdminDeadlines, _ gate: LoopGate) {
     crowd = AdminCrowd(bounds)
+    self.deadlines = deadlines
     self.gate = gate
   }
 

@@ -52,13 +52,22 @@ package struct AdminReach: Sendable {
       guard let access = try? Files.access(of: path + "/.") else { break }
       places.append(Place(path, access))
     }
-    let named = settings.group.flatMap { directory.find(group: $0) }
-    // A directory with the set-group-ID bit hands its group down. inode(7)
-    let inherited = places.last.flatMap { $0.access.mode & 0o2000 != 0 ? $0.access.group : nil }
+    let owner = owner(under: places.last?.access)
     let access = Files.Access(
-      user: Privileges.effectiveUser, group: named ?? inherited ?? Privileges.effectiveGroup,
+      user: owner.user,
+      group: settings.group.flatMap { directory.find(group: $0) } ?? owner.group,
       mode: settings.mode, isSocket: true)
     return places + [Place(settings.socket, access)]
+  }
+
+  /// Whose a socket in this directory will be.
+  private static func owner(under directory: Files.Access?) -> (user: UInt32, group: UInt32) {
+    let own = (user: Privileges.effectiveUser, group: Privileges.effectiveGroup)
+    guard let directory else { return own }
+    // Root looks at what a server without privileges will do: the directory is that server's.
+    if own.user == 0, directory.user != 0 { return (directory.user, directory.group) }
+    // A directory with the set-group-ID bit hands its group down. inode(7)
+    return (own.user, directory.mode & 0o2000 != 0 ? directory.group : own.group)
   }
 
   private static func sentence(about place: Place) -> String {

@@ -12,6 +12,7 @@ internal import System
 package final class AdminServer: Sendable {
   private let socket: AdminSocket
   private let bounds: AdminCrowd.Bounds
+  private let deadlines: AdminDeadlines
   /// What `start` made.
   private let running = Guarded<Running?>(nil)
   /// The roles in force; the desk has them once it is there.
@@ -32,9 +33,12 @@ package final class AdminServer: Sendable {
   ///
   /// - Parameter descriptors: how many the process may have open. With few, few connections are
   ///   accepted, so that those kept back for administration suffice.
-  package init(_ settings: AdminSettings, descriptors: UInt64) throws(AdminFault) {
+  package init(
+    _ settings: AdminSettings, descriptors: UInt64, deadlines: AdminDeadlines = AdminDeadlines()
+  ) throws(AdminFault) {
     let change = try AdminServer.prepare(settings)
     access = Guarded(change.access)
+    self.deadlines = deadlines
     bounds = descriptors >= AdminServer.manyDescriptors ? AdminCrowd.Bounds() : .small
     socket = try AdminSocket(settings, group: change.group)
   }
@@ -49,6 +53,16 @@ package final class AdminServer: Sendable {
 
   package var path: String { socket.path }
 
+  /// What stands in the way of these settings on this machine, one sentence each, and accounts in
+  /// them that could not connect. Nothing is changed.
+  package static func problems(_ settings: AdminSettings) -> [String] {
+    let directory = AdminAccess.Directory.system
+    return AdminSocket.obstacles(settings.socket)
+      + AdminReach.problems(
+        settings, ownUser: Privileges.effectiveUser,
+        places: AdminReach.places(settings, directory), directory)
+  }
+
   /// Answers from now on. Call once, when the start can no longer fail.
   package func start(_ operations: any Operations) throws(AdminFault) {
     guard let listener = socket.takeListener() else { return }
@@ -56,7 +70,7 @@ package final class AdminServer: Sendable {
     let desk = AdminDesk(operations, access.withLock { $0 })
     let gate = LoopGate(group.next())
     let loop = NIOLoopBoundBox.makeBoxSendingValue(
-      AdminLoop(bounds, gate), eventLoop: group.next())
+      AdminLoop(bounds, deadlines, gate), eventLoop: group.next())
     do {
       let channel = try ServerBootstrap(group: group)
         .childChannelOption(.allowRemoteHalfClosure, value: true)

@@ -6,8 +6,6 @@ internal import System
 /// Events to one reader, on the event loop. Takes from the hub only what the reader has room for: a
 /// slow one loses events, is told how many, and is cut when it takes nothing for too long.
 final class AdminStream {
-  /// A line comes at least this often, so that both ends notice when the other is gone.
-  static let heartbeatSeconds: Int64 = 15
   /// Without taking anything for so many heartbeats a reader is cut.
   private static let patience = 2
   /// Lines that are written at once, so that one reader's backlog does not keep the loop.
@@ -16,6 +14,7 @@ final class AdminStream {
   private let hub: EventHub
   private let channel: any Channel
   private let gate: LoopGate
+  private let heartbeatMs: Int64
   private let write: ([UInt8]) -> Void
   private let cut: () -> Void
   private var next: UInt64 = 0
@@ -30,12 +29,13 @@ final class AdminStream {
   }
 
   init(
-    _ hub: EventHub, _ channel: any Channel, _ gate: LoopGate,
+    _ hub: EventHub, _ channel: any Channel, _ gate: LoopGate, heartbeatMs: Int64,
     write: @escaping ([UInt8]) -> Void, cut: @escaping () -> Void
   ) {
     self.hub = hub
     self.channel = channel
     self.gate = gate
+    self.heartbeatMs = heartbeatMs
     self.write = write
     self.cut = cut
   }
@@ -49,8 +49,7 @@ final class AdminStream {
       gate.execute { bound.value.pump() }
     }
     heartbeat = loop.scheduleRepeatedTask(
-      initialDelay: .seconds(AdminStream.heartbeatSeconds),
-      delay: .seconds(AdminStream.heartbeatSeconds)
+      initialDelay: .milliseconds(heartbeatMs), delay: .milliseconds(heartbeatMs)
     ) { _ in bound.value.beat() }
     put([event("heartbeat", "events follow")])
   }
