@@ -12,14 +12,16 @@ package enum Commands {
     return serve(file.snapshot, from: path) {}
   }
 
-  /// `sluice check`: prints the plan, or every error. 1 when `run` would not start now.
+  /// `sluice check`: prints the plan, or every error. 1 when `run` would not start now, or somebody
+  /// who is listed under `admin` could not connect.
   package static func check(configuration path: String) -> Int32 {
     guard let file = load(path) else { return 1 }
     let facts = Preflight.facts(for: file.snapshot)
     let preflight = Preflight(file.snapshot, facts) { Sockets.obstacle(to: $0) }
     for sentence in preflight.warnings { complain("\(path): warning: \(sentence)") }
-    for sentence in preflight.errors { complain("\(path): \(sentence)") }
-    guard preflight.errors.isEmpty else { return 1 }
+    let errors = preflight.errors + (file.snapshot.admin.map { AdminServer.problems($0) } ?? [])
+    for sentence in errors { complain("\(path): \(sentence)") }
+    guard errors.isEmpty else { return 1 }
     StandardStream.output.write(file.snapshot.plan)
     return 0
   }

@@ -85,6 +85,30 @@ func duplicateBindInFile() throws {
   #expect(result.error.contains("127.0.0.1:2525"))
 }
 
+// What is only found out when somebody needs it: a role whose holder the kernel keeps out.
+@Test("a role that could not connect")
+func roleThatCouldNotConnect() throws {
+  let directory = try TemporaryDirectory()
+  func errors(_ admin: String) throws -> [String] {
+    let result = try check(
+      """
+      admin: { socket: "\(directory.file("admin"))", \(admin) }
+      listeners: { smtp: { bind: "127.0.0.1:2525", backend: back } }
+      backends: { back: { servers: ["127.0.0.1:1"] } }
+      """)
+    let errors = result.error.split(separator: "\n").map(String.init).filter {
+      !$0.contains(": warning: ")
+    }
+    #expect(result.exit == .code(errors.isEmpty ? 0 : 1))
+    return errors
+  }
+  #expect(try errors("mode: \"0666\", view: [daemon]") == [])
+  let closed = try errors("mode: \"0660\", operate: [root], view: [daemon, nobody-there]")
+  #expect(closed.count == 2, "\(closed)")
+  #expect(closed.first?.contains("admin.view: there is no user nobody-there") == true)
+  #expect(closed.last?.contains("admin.view: daemon cannot connect: the socket would") == true)
+}
+
 /// `run` with this set-up must end by itself with code 1 and one sentence.
 private func runRefused(_ setup: Setup) throws -> String {
   let directory = try TemporaryDirectory()
