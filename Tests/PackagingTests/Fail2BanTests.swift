@@ -41,6 +41,7 @@ private final class Fail2Ban {
       logpath = \(directory.file("log"))
       maxretry = 3
       bantime = \(bantime)
+      ignoreself = false
       action = sluice[sluice="\(sluice)"]
       """)
     server = try ChildProcess("fail2ban-server", ["-c", directory.path, "-f", "start"])
@@ -91,5 +92,55 @@ private final class Fail2Ban {
     // It ends what it began.
     try fail2ban.stop()
     #expect(contents(of: ran).contains("ctl|unban|2001:db8::7|\n"))
+  }
+
+  /// The whole way: logins that fail in the log of a server behind the daemon, a ban that Fail2Ban
+  /// has the daemon keep, a connection that is turned away and counted, and the end of the ban.
+  @Test func whoFailsToLogInIsTurnedAway() throws {
+    let server = try ListeningSocket()
+    let directory = try TemporaryDirectory()
+    let bind = Endpoint.loopback(ReservedPort.take())
+    let sluice = try SluiceProcess(
+      yaml: """
+        admin: { socket: "\(directory.file("admin"))" }
+        state-directory: "\(directory.path)"
+        log: { connections: "\(directory.file("connections"))" }
+        listeners: { front: { bind: "\(bind)", type: server-first, backend: back } }
+        backends: { back: { servers: ["\(server.endpoint)"] } }
+        """, in: directory, at: bind)
+    let admin = ["--socket", directory.file("admin"), "--json"]
+    func bans() throws -> JSONValue {
+      try JSONValue(try succeed(SluiceBinary.path, ["ctl", "bans"] + admin))
+    }
+    func serves(_ client: String) throws {
+      let socket = try sluice.connect(from: client)
+      try server.accept().write("220 hello\r\n")
+      #expect(try socket.readExactly(11) == Array("220 hello\r\n".utf8))
+    }
+    let fail2ban = try Fail2Ban(
+      sluice: "env SLUICE_ADMIN=\(directory.file("admin")) \(SluiceBinary.path)", bantime: "1h")
+    try serves("127.0.0.9")
+    try fail2ban.fail("127.0.0.9")
+    try wait(for: "the ban: \(fail2ban.said)") { try "\(bans())".contains("127.0.0.9/32") }
+    #expect(try "\(bans())".contains("fail2ban mail"))
+
+    #expect(try sluice.connect(from: "127.0.0.9").readToEnd().bytes.isEmpty)
+    #expect(try server.accept(withinMs: 100) == nil)
+    try serves("127.0.0.8")
+    guard case .array(let kept) = try bans() else { throw TestFailure("no list") }
+    #expect(kept.map { $0["hits"]?.number } == [1])
+    let metrics = try succeed(
+      SluiceBinary.path, ["ctl", "metrics", "--socket", directory.file("admin")])
+    let counted = metrics.split(separator: "\n").filter { $0.contains("source.banned") }
+    #expect(counted.contains { $0.hasSuffix(" 1") }, "\(counted)")
+
+    try fail2ban.unban("127.0.0.9")
+    try wait(for: "the end of the ban: \(fail2ban.said)") {
+      try !"\(bans())".contains("127.0.0.9")
+    }
+    try serves("127.0.0.9")
+    try fail2ban.stop()
+    try sluice.stop()
+    #expect(try sluice.records.count { $0.reason == "source.banned" } == 1)
   }
 }
