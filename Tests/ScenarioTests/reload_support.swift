@@ -8,38 +8,31 @@ final class ReloadedSluice: Sendable {
   let process: SluiceProcess
   let directory: TemporaryDirectory
 
-  /// - Parameter yaml: listeners and backends, and whatever else; where the log goes and the admin
-  ///   socket are given.
+  /// - Parameters:
+  ///   - yaml: listeners and backends, and whatever else; where the log goes and the admin socket
+  ///     are given.
+  ///   - admin: more of what stands under `admin`, as a YAML flow fragment.
   init(
     _ engine: Engine, _ yaml: String, at endpoint: Endpoint, head: String = "workers: 2",
-    state: String? = nil
+    state: String? = nil, admin: String = ""
   ) throws {
     directory = try TemporaryDirectory()
-    self.state = state ?? directory.path
-    self.engine = engine
+    fixed = """
+      events: \(engine.events)
+      admin: { socket: "\(directory.file("admin"))"\(admin.isEmpty ? "" : ", ")\(admin) }
+      log: { connections: "\(directory.file("connections"))" }
+      state-directory: "\(state ?? directory.path)"
+      """
     process = try SluiceProcess(
-      yaml: ReloadedSluice.whole(yaml, head, engine, directory, self.state), in: directory,
-      at: endpoint)
+      yaml: "\(head)\n\(fixed)\n\(yaml)", in: directory, at: endpoint)
   }
 
-  private let engine: Engine
-  private let state: String
-
-  private static func whole(
-    _ yaml: String, _ head: String, _ engine: Engine, _ directory: TemporaryDirectory,
-    _ state: String
-  ) -> String {
-    """
-    \(head)
-    events: \(engine.events)
-    admin: { socket: "\(directory.file("admin"))" }
-    log: { connections: "\(directory.file("connections"))" }
-    state-directory: "\(state)"
-    \(yaml)
-    """
-  }
+  /// What a rewritten configuration says again.
+  private let fixed: String
 
   var configuration: String { directory.file("sluice.yaml") }
+  /// The admin socket.
+  var socket: String { directory.file("admin") }
 
   func write(_ yaml: String, head: String = "workers: 2") throws {
     try writeFile(configuration, text(yaml, head: head))
@@ -47,13 +40,13 @@ final class ReloadedSluice: Sendable {
 
   /// The whole file.
   func text(_ yaml: String, head: String = "workers: 2") -> String {
-    ReloadedSluice.whole(yaml, head, engine, directory, state)
+    "\(head)\n\(fixed)\n\(yaml)"
   }
 
   /// Runs `sluice ctl`; the answer is the JSON it prints.
   func ctl(_ arguments: String...) throws -> (exit: ChildProcess.Exit, answer: JSONValue?) {
     let result = try SluiceBinary.run(
-      ["ctl"] + arguments.prefix(1) + ["--socket", directory.file("admin"), "--json"]
+      ["ctl"] + arguments.prefix(1) + ["--socket", socket, "--json"]
         + arguments.dropFirst())
     return (result.exit, try? JSONValue(result.output))
   }
@@ -62,7 +55,7 @@ final class ReloadedSluice: Sendable {
   @discardableResult
   func done(_ arguments: String...) throws -> JSONValue {
     let result = try SluiceBinary.run(
-      ["ctl"] + arguments.prefix(1) + ["--socket", directory.file("admin"), "--json"]
+      ["ctl"] + arguments.prefix(1) + ["--socket", socket, "--json"]
         + arguments.dropFirst())
     guard result.exit == .code(0) else {
       throw TestFailure("ctl \(arguments): \(result.exit) \(result.output)\(result.error)")
@@ -90,9 +83,9 @@ final class ReloadedSluice: Sendable {
 /// Ends cleanly afterwards.
 func withReloadedSluice(
   _ engine: Engine, _ yaml: String, at endpoint: Endpoint, head: String = "workers: 2",
-  _ scenario: (ReloadedSluice) throws -> Void
+  admin: String = "", _ scenario: (ReloadedSluice) throws -> Void
 ) throws {
-  let sluice = try ReloadedSluice(engine, yaml, at: endpoint, head: head)
+  let sluice = try ReloadedSluice(engine, yaml, at: endpoint, head: head, admin: admin)
   do {
     try scenario(sluice)
   } catch {

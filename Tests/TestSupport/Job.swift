@@ -1,5 +1,6 @@
 import Glibc
 import System
+import TestLaunch
 
 /// A closure on a thread of its own: one end of a connection, usually. Tests that exchange bytes in
 /// both directions at once have one job per end and direction, each written straight down.
@@ -12,6 +13,17 @@ package final class Job<Value: Sendable>: Sendable {
     startThread { [self] in
       let outcome = Result { try body() }
       result.withLock { $0 = outcome }
+    }
+  }
+
+  /// The same on a thread that has become another user, which only root's can.
+  package convenience init(
+    _ name: String, as user: UInt32, _ body: @escaping @Sendable () throws -> Value
+  ) {
+    self.init(name) {
+      let failure = launch_become(user)
+      guard failure == 0 else { throw TestFailure("user \(user): \(errorText(-failure))") }
+      return try body()
     }
   }
 

@@ -138,6 +138,14 @@ int launch_unsent_bytes(int descriptor) {
   return ioctl(descriptor, SIOCOUTQ, &count) == 0 ? count : -errno;
 }
 
+int launch_become(uid_t user) {
+  // The library's functions change every thread of a process, the system calls only one.
+  // setresuid(2), "C library/kernel differences"
+  if (syscall(SYS_setgroups, 0, NULL) != 0) return -errno;
+  if (syscall(SYS_setresgid, user, user, user) != 0) return -errno;
+  return syscall(SYS_setresuid, user, user, user) == 0 ? 0 : -errno;
+}
+
 int launch_accept(int descriptor) {
   return accept4(descriptor, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 }

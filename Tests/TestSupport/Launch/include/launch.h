@@ -30,6 +30,11 @@ int launch_limit_descriptors(pid_t pid, uint64_t soft, uint64_t hard);
 // Bytes accepted by the kernel that the other end has not acknowledged yet: SIOCOUTQ, tcp(7).
 int launch_unsent_bytes(int descriptor);
 
+// The calling thread, and no other, becomes this user and the group of the same number, without
+// further groups: the kernel shows what it connects from then on as that user's. For root; 0 or a
+// negated errno.
+int launch_become(uid_t user);
+
 // accept4(2), which Swift doesn't see: non-blocking and close-on-exec. -1 and errno on failure.
 int launch_accept(int descriptor);
 
