@@ -107,8 +107,8 @@ import Testing
 
   // ---- deadlines ---------------------------------------------------------------------------
 
-  private func quick(_ change: (inout AdminDeadlines) -> Void) -> AdminDeadlines {
-    var deadlines = AdminDeadlines()
+  private func quick(_ change: (inout HTTPDeadlines) -> Void) -> HTTPDeadlines {
+    var deadlines = HTTPDeadlines()
     change(&deadlines)
     return deadlines
   }

@@ -101,7 +101,7 @@ final class RunningAdmin {
 
   init(
     mode: UInt32 = 0o600, operate: [String] = [], view: [String] = [],
-    deadlines: AdminDeadlines = AdminDeadlines()
+    deadlines: HTTPDeadlines = HTTPDeadlines()
   ) throws {
     directory = try TemporaryDirectory()
     server = try AdminServer(

@@ -1,6 +1,7 @@
 import AdminAPI
 import Config
 import Glibc
+import System
 import TestSupport
 import Testing
 import Wire
@@ -146,6 +147,22 @@ import Wire
     let first = try PageServer(
       MetricsSettings(binds: [.ipv4(0x7f00_0001, port: ReservedPort.take())]))
     first.stop()
+  }
+
+  /// Whichever of several sockets it is that cannot be served, the others are let go.
+  @Test(arguments: 0..<3)
+  func oneThatCannotBeServedLeavesNoneOpen(bad: Int) throws {
+    let directory = try TemporaryDirectory()
+    let file = open(directory.file("no-socket"), O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+    let ports = (0..<2).map { _ in ReservedPort.take() }
+    var sockets = try ports.map {
+      try Sockets.listen(at: .ipv4(0x7f00_0001, port: $0), backlog: 1).release()
+    }
+    sockets.insert(file, at: bad)
+    #expect(throws: (any Error).self) {
+      try HTTPServer(HTTPSettings()).serve(sockets) { _ in throw SystemError("accept", .invalid) }
+    }
+    for port in ports { _ = try ListeningSocket(.loopback(port)) }
   }
 
   @Test func hostileRequestsEndThemselvesOnly() throws {

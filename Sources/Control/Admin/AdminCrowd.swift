@@ -2,7 +2,7 @@ internal import System
 
 /// Who is connected to the admin socket: bounds, so that no caller can take what another needs.
 /// Used on the event loop only.
-struct AdminCrowd {
+struct AdminCrowd: Sendable {
   /// How many connections there may be. Strangers get few, lookers leave room for operators.
   struct Bounds: Sendable {
     /// For one user, whatever the role.
@@ -19,15 +19,11 @@ struct AdminCrowd {
       perUser: 24, strangers: 4, perStranger: 2, lookers: 20, all: 32)
   }
 
-  /// Answers that were not taken yet, in bytes, over all connections.
-  static let pendingBytesMax = 64 << 20
-
   let bounds: Bounds
   private(set) var count = 0
   private var lookers = 0
   private var strangers = 0
   private var users: [UInt32: Int] = [:]
-  var pendingBytes = 0
 
   init(_ bounds: Bounds) {
     self.bounds = bounds

@@ -8,8 +8,10 @@ final class AdminDesk: Sendable {
   let operations: any Operations
   private let access: Guarded<AdminAccess>
   private let audit: AdminAudit
-  private let looking = AdminLane(threads: 2, capacity: 192)
-  private let changing = AdminLane(threads: 2, capacity: 64)
+  /// Lookers and changers have a lane each, so that nobody who only looks can keep an operator
+  /// waiting.
+  private let looking = HTTPLane(threads: 2, capacity: 192)
+  private let changing = HTTPLane(threads: 2, capacity: 64)
 
   init(_ operations: any Operations, _ access: AdminAccess) {
     self.operations = operations
@@ -39,7 +41,7 @@ final class AdminDesk: Sendable {
 
   /// Answers on a thread of a lane; false when its queue is full.
   func submit(
-    _ request: AdminRequest, _ answered: @escaping @Sendable (AdminAnswer) -> Void
+    _ request: AdminRequest, _ answered: @escaping @Sendable (HTTPAnswer) -> Void
   ) -> Bool {
     let isChange = request.method != "GET" && role(of: request.caller) == .operate
     return (isChange ? changing : looking).submit { [self] in answered(answer(to: request)) }
@@ -62,7 +64,7 @@ final class AdminDesk: Sendable {
     return Failure(.forbidden, "user \(caller.user) may not: \(route.role) is needed, \(has)")
   }
 
-  private func answer(to request: AdminRequest) -> AdminAnswer {
+  private func answer(to request: AdminRequest) -> HTTPAnswer {
     do throws(Failure) {
       let route = try route(request)
       if let denial = denial(route, request.caller) {
@@ -78,7 +80,7 @@ final class AdminDesk: Sendable {
       if let (what, result) = outcome.audit { audit.record(request.caller, what, result) }
       return outcome.answer
     } catch {
-      var answer = AdminAnswer.failure(error)
+      var answer = HTTPAnswer.failure(error)
       if error.code == .methodNotAllowed {
         let here = AdminRoute.all.filter { $0.path == request.path }
         answer.allow = here.map(\.method.rawValue).joined(separator: ", ")

@@ -3,7 +3,7 @@ internal import Config
 internal import FoundationEssentials
 internal import System
 
-/// A whole request, off the wire.
+/// A request to the API.
 struct AdminRequest: Sendable {
   var method: String
   /// Without the query.
@@ -111,25 +111,18 @@ struct AdminRequest: Sendable {
   }
 }
 
-/// What goes back.
-struct AdminAnswer: Sendable {
-  var status: Int
-  var contentType: String
-  var body: [UInt8]
-  /// For 405: what the path takes.
-  var allow: String?
-
-  static func json(_ value: some Encodable, status: Int = 200) -> AdminAnswer {
-    AdminAnswer(
+extension HTTPAnswer {
+  static func json(_ value: some Encodable, status: Int = 200) -> HTTPAnswer {
+    HTTPAnswer(
       status: status, contentType: "application/json",
       body: AdminJSON.encode(value) + [UInt8(ascii: "\n")])
   }
 
-  static func text(_ body: [UInt8], _ contentType: String) -> AdminAnswer {
-    AdminAnswer(status: 200, contentType: contentType, body: body)
+  static func text(_ body: [UInt8], _ contentType: String) -> HTTPAnswer {
+    HTTPAnswer(status: 200, contentType: contentType, body: body)
   }
 
-  static func failure(_ failure: Failure) -> AdminAnswer {
+  static func failure(_ failure: Failure) -> HTTPAnswer {
     var failure = failure
     failure.message = Redaction.withoutUserinfo(failure.message)
     return json(failure, status: failure.code.status)

@@ -41,7 +41,7 @@ struct AdminRoute: Sendable {
   }
 
   struct Outcome: Sendable {
-    var answer: AdminAnswer
+    var answer: HTTPAnswer
     /// For the audit trail; what only looks leaves none.
     var audit: (what: String, result: String)?
   }
@@ -50,7 +50,7 @@ struct AdminRoute: Sendable {
   static func look(
     _ path: String, _ summary: String, _ content: Content, parameters: [Parameter] = [],
     failures: [Failure.Code] = [],
-    run: @escaping @Sendable (any Operations, AdminRequest) throws(Failure) -> AdminAnswer
+    run: @escaping @Sendable (any Operations, AdminRequest) throws(Failure) -> HTTPAnswer
   ) -> AdminRoute {
     let names = parameters.map(\.name)
     return AdminRoute(

@@ -1,7 +1,5 @@
 package import Config
 internal import NIOCore
-internal import NIOHTTP1
-internal import NIOPosix
 internal import System
 
 /// HTTP and JSON over a Unix socket: the face of the running server to its operator, by way of
@@ -12,29 +10,26 @@ internal import System
 package final class AdminServer: Sendable {
   private let socket: AdminSocket
   private let bounds: AdminCrowd.Bounds
-  private let deadlines: AdminDeadlines
+  private let deadlines: HTTPDeadlines
   /// What `start` made.
   private let running = Guarded<Running?>(nil)
   /// The roles in force; the desk has them once it is there.
   private let access: Guarded<AdminAccess>
 
   private struct Running: Sendable {
-    let group: MultiThreadedEventLoopGroup
-    let listener: any Channel
-    let loop: NIOLoopBoundBox<AdminLoop>
-    let gate: LoopGate
+    let server: HTTPServer
     let desk: AdminDesk
   }
 
-  /// Answers that are on their way may take this long when the server ends.
-  private static let stopGraceMs: Int64 = 500
+  /// The longest request is a ban with a reason.
+  private static let bodyMax = 64 << 10
 
   /// Looks the roles up, takes the lock, binds and listens; nobody is answered before `start`.
   ///
   /// - Parameter descriptors: how many the process may have open. With few, few connections are
   ///   accepted, so that those kept back for administration suffice.
   package init(
-    _ settings: AdminSettings, descriptors: UInt64, deadlines: AdminDeadlines = AdminDeadlines()
+    _ settings: AdminSettings, descriptors: UInt64, deadlines: HTTPDeadlines = HTTPDeadlines()
   ) throws(AdminFault) {
     let change = try AdminServer.prepare(settings)
     access = Guarded(change.access)
@@ -66,38 +61,34 @@ package final class AdminServer: Sendable {
   /// Answers from now on. Call once, when the start can no longer fail.
   package func start(_ operations: any Operations) throws(AdminFault) {
     guard let listener = socket.takeListener() else { return }
-    let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     let desk = AdminDesk(operations, access.withLock { $0 })
-    let gate = LoopGate(group.next())
-    let loop = NIOLoopBoundBox.makeBoxSendingValue(
-      AdminLoop(bounds, deadlines, gate), eventLoop: group.next())
+    let server = HTTPServer(HTTPSettings(deadlines: deadlines, bodyMax: AdminServer.bodyMax))
+    let crowd = server.box(AdminCrowd(bounds))
     do {
-      let channel = try ServerBootstrap(group: group)
-        .childChannelOption(.allowRemoteHalfClosure, value: true)
-        .childChannelOption(.writeBufferWaterMark, value: AdminServer.waterMark)
-        .childChannelInitializer { AdminServer.prepare($0, desk, loop) }
-        .withBoundSocket(listener).wait()
-      running.withLock {
-        $0 = Running(group: group, listener: channel, loop: loop, gate: gate, desk: desk)
+      try server.serve([listener]) { channel in
+        AdminCaller(desk, crowd, try AdminServer.identity(of: channel))
       }
     } catch {
-      try? group.syncShutdownGracefully()
+      desk.stop()
       throw AdminFault("admin.socket: \(socket.path): \(error)")
     }
+    running.withLock { $0 = Running(server: server, desk: desk) }
+  }
+
+  private static func identity(of channel: any Channel) throws -> LocalSockets.Caller {
+    let identity = try channel.pipeline.syncOperations.withUnsafeTransportIfAvailable(
+      of: NIOBSDSocket.Handle.self
+    ) { try LocalSockets.caller(ofSocket: $0) }
+    guard let identity else { throw SystemError("getsockopt", .invalid) }
+    return identity
   }
 
   /// No new callers, a moment for answers on their way, and the socket's file is gone.
   package func stop() {
     socket.remove()
     guard let running = running.withLock({ running in running.take() }) else { return }
-    try? running.listener.close().wait()
-    let eventLoop = running.group.next()
-    try? eventLoop.flatSubmit { [loop = running.loop] in
-      loop.value.stop(eventLoop, graceMs: AdminServer.stopGraceMs)
-    }.wait()
-    running.gate.close()
+    running.server.stop()
     running.desk.stop()
-    try? running.group.syncShutdownGracefully()
   }
 
   // ---- reload ------------------------------------------------------------------------------
@@ -130,33 +121,6 @@ package final class AdminServer: Sendable {
       try socket.own(mode: change.settings.mode, group: change.group)
     } catch {
       Notice.write("admin.socket: \(socket.path) keeps its mode and group: \(error)", .warning)
-    }
-  }
-
-  // ---- connections -------------------------------------------------------------------------
-
-  /// A reader of events that leaves this much unread gets no more until it has read.
-  private static let waterMark = ChannelOptions.Types.WriteBufferWaterMark(
-    low: 16 << 10, high: 64 << 10)
-
-  private static func prepare(
-    _ channel: any Channel, _ desk: AdminDesk, _ loop: NIOLoopBoundBox<AdminLoop>
-  ) -> EventLoopFuture<Void> {
-    channel.eventLoop.makeCompletedFuture {
-      let pipeline = channel.pipeline.syncOperations
-      let caller = try pipeline.withUnsafeTransportIfAvailable(of: NIOBSDSocket.Handle.self) {
-        try LocalSockets.caller(ofSocket: $0)
-      }
-      guard let caller else { throw SystemError("getsockopt", .invalid) }
-      var limits = NIOHTTPDecoderLimitConfiguration()
-      limits.maxHeaderFieldSize = AdminConnection.Bounds.head
-      limits.maxHeaderListSize = AdminConnection.Bounds.head
-      limits.maxHeaderFieldCount = AdminConnection.Bounds.fields
-      try pipeline.addHandlers([
-        HTTPResponseEncoder(),
-        ByteToMessageHandler(HTTPRequestDecoder(limitConfiguration: limits)),
-        AdminConnection(desk, loop.value, caller),
-      ] as [any ChannelHandler])
     }
   }
 }

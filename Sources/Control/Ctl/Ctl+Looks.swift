@@ -164,7 +164,7 @@ extension Ctl {
   package func events() -> Int32 {
     do throws(AdminClient.Fault) {
       // Two heartbeats and some: the server or the way to it is gone.
-      let silenceMs = UInt64(AdminDeadlines().heartbeatMs) * 5 / 2
+      let silenceMs = UInt64(HTTPDeadlines().heartbeatMs) * 5 / 2
       try client.follow("/v1/events", silenceMs: silenceMs) { line in
         if json {
           StandardStream.output.write(AdminJSON.escapingControls(Array(line)) + [0x0a])

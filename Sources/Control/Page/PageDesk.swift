@@ -1,19 +1,7 @@
 internal import AdminAPI
 internal import Config
 internal import FoundationEssentials
-internal import NIOPosix
 internal import System
-
-/// An answer of the page's server.
-struct PageAnswer: Sendable {
-  var status = 200
-  var type = "text/plain; charset=utf-8"
-  var body: [UInt8] = []
-
-  static func refusal(_ status: Int, _ text: String) -> PageAnswer {
-    PageAnswer(status: status, body: Array((text + "\n").utf8))
-  }
-}
 
 /// What is answered to whom. Readings block, so they are made on a thread of the desk's own, one
 /// at a time and never more often than twice a second, however many ask.
@@ -21,7 +9,8 @@ final class PageDesk: Sendable {
   private let operations: any Operations
   private let topClients: @Sendable (Int) -> [ClientUse]
   private let view: Guarded<View>
-  private let thread = NIOThreadPool(numberOfThreads: 1)
+  /// More callers than may wait here are told to come again.
+  private let lane = HTTPLane(threads: 1, capacity: 64)
   private let state = Guarded(State())
 
   /// What the configuration says; a reload may change it.
@@ -39,7 +28,6 @@ final class PageDesk: Sendable {
 
   private struct State {
     var history = PageHistory()
-    var waiting = 0
     var metrics: Kept?
     var data: Kept?
   }
@@ -49,8 +37,6 @@ final class PageDesk: Sendable {
     let ns: UInt64
   }
 
-  /// Callers that may wait for the thread; more are told to come again.
-  private static let waitingMax = 64
   /// An answer this old is given again.
   private static let freshNs: UInt64 = 500_000_000
 
@@ -61,7 +47,6 @@ final class PageDesk: Sendable {
     self.operations = operations
     self.topClients = topClients
     view = Guarded(View(settings))
-    thread.start()
   }
 
   func change(to settings: MetricsSettings) { view.withLock { $0 = View(settings) } }
@@ -70,12 +55,12 @@ final class PageDesk: Sendable {
 
   func admits(hosts: [String]) -> Bool { view.withLock { $0.hosts }.admit(hosts) }
 
-  func stop() { thread.shutdownGracefully { _ in } }
+  func stop() { lane.stop() }
 
   /// What needs no reading is answered at once, the rest through `reply`, on the desk's thread.
   func answer(
-    _ path: String, _ reply: @escaping @Sendable (PageAnswer) -> Void
-  ) -> PageAnswer? {
+    _ path: String, _ reply: @escaping @Sendable (HTTPAnswer) -> Void
+  ) -> HTTPAnswer? {
     if path == "/metrics" { return queue(reply) { desk in desk.metrics() } }
     let hasPage = hasPage
     switch path {
@@ -89,41 +74,22 @@ final class PageDesk: Sendable {
     }
   }
 
-  private func asset(_ type: String, _ text: String) -> PageAnswer {
-    PageAnswer(type: type, body: Array(text.utf8))
+  private func asset(_ type: String, _ text: String) -> HTTPAnswer {
+    HTTPAnswer(contentType: type, body: Array(text.utf8))
   }
 
   private func queue(
-    _ reply: @escaping @Sendable (PageAnswer) -> Void,
-    _ make: @escaping @Sendable (PageDesk) -> PageAnswer
-  ) -> PageAnswer? {
-    let hasRoom = state.withLock { state in
-      guard state.waiting < PageDesk.waitingMax else { return false }
-      state.waiting += 1
-      return true
-    }
-    guard hasRoom else { return .refusal(503, "too many wait; try again") }
-    thread.submit { [self] _ in
-      let answer = make(self)
-      state.withLock { $0.waiting -= 1 }
-      reply(answer)
-    }
-    return nil
+    _ reply: @escaping @Sendable (HTTPAnswer) -> Void,
+    _ make: @escaping @Sendable (PageDesk) -> HTTPAnswer
+  ) -> HTTPAnswer? {
+    let isTaken = lane.submit { [self] in reply(make(self)) }
+    return isTaken ? nil : .refusal(503, "too many wait; try again")
   }
 
-  /// A step of the history; does nothing while the one before has not ended.
+  /// A step of the history; left out when too many wait.
   func step() {
     guard hasPage else { return }
-    let isIdle = state.withLock { state in
-      guard state.waiting < PageDesk.waitingMax else { return false }
-      state.waiting += 1
-      return true
-    }
-    guard isIdle else { return }
-    thread.submit { [self] active in
-      if case .active = active { noteStep() }
-      state.withLock { $0.waiting -= 1 }
-    }
+    _ = lane.submit { [self] in noteStep() }
   }
 
   // ---- on the desk's thread ----------------------------------------------------------------
@@ -134,23 +100,23 @@ final class PageDesk: Sendable {
     state.withLock { $0.history.note(listeners, nowNs: now) }
   }
 
-  private func metrics() -> PageAnswer {
+  private func metrics() -> HTTPAnswer {
     let type = "text/plain; version=0.0.4; charset=utf-8"
     let now = Clock.monotonicNs
     if let kept = state.withLock({ $0.metrics }), now - kept.ns < PageDesk.freshNs {
-      return PageAnswer(type: type, body: kept.body)
+      return HTTPAnswer(contentType: type, body: kept.body)
     }
     let body = operations.metrics()
     let made = Clock.monotonicNs
     state.withLock { $0.metrics = Kept(body: body, ns: made) }
-    return PageAnswer(type: type, body: body)
+    return HTTPAnswer(contentType: type, body: body)
   }
 
-  private func data() -> PageAnswer {
+  private func data() -> HTTPAnswer {
     let type = "application/json"
     let now = Clock.monotonicNs
     if let kept = state.withLock({ $0.data }), now - kept.ns < PageDesk.freshNs {
-      return PageAnswer(type: type, body: kept.body)
+      return HTTPAnswer(contentType: type, body: kept.body)
     }
     let status = operations.status()
     let listeners = operations.listeners()
@@ -168,6 +134,6 @@ final class PageDesk: Sendable {
     let body = [UInt8](json)
     let made = Clock.monotonicNs
     state.withLock { $0.data = Kept(body: body, ns: made) }
-    return PageAnswer(type: type, body: body)
+    return HTTPAnswer(contentType: type, body: body)
   }
 }

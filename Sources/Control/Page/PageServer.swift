@@ -1,8 +1,5 @@
 package import AdminAPI
 package import Config
-internal import NIOCore
-internal import NIOHTTP1
-internal import NIOPosix
 internal import System
 
 /// Metrics and the live page on TCP: `metrics` of the configuration. Read only, and without a
@@ -19,8 +16,7 @@ package final class PageServer: Sendable {
 
   private struct Running: Sendable {
     let desk: PageDesk
-    let group: MultiThreadedEventLoopGroup
-    let listeners: [any Channel]
+    let server: HTTPServer
   }
 
   /// Why an address cannot be served.
@@ -62,30 +58,21 @@ package final class PageServer: Sendable {
       return state.sockets
     }
     let desk = PageDesk(settings, operations, topClients: topClients)
-    let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-    let crowd = NIOLoopBoundBox.makeBoxSendingValue(
-      PageConnection.Crowd(), eventLoop: group.next())
-    var listeners: [any Channel] = []
+    let server = HTTPServer(PageServer.serving)
+    let crowd = server.box(0)
     do {
-      for socket in sockets {
-        listeners.append(try PageServer.serve(socket, group, desk, crowd))
-      }
+      try server.serve(sockets) { _ in PageCaller(desk: desk, crowd: crowd) }
     } catch {
       desk.stop()
-      try? group.syncShutdownGracefully()
       throw Fault(description: "metrics.bind: \(error)")
     }
-    group.next().scheduleRepeatedTask(initialDelay: .zero, delay: .milliseconds(stepMs)) { _ in
-      desk.step()
-    }
-    let running = Running(desk: desk, group: group, listeners: listeners)
+    server.every(ms: stepMs) { desk.step() }
+    let running = Running(desk: desk, server: server)
     state.withLock { $0.running = running }
   }
 
   /// Where it is served, with the port that the kernel chose where the settings say 0.
-  package var ports: [Int] {
-    state.withLock { $0.running }?.listeners.compactMap { $0.localAddress?.port } ?? []
-  }
+  package var ports: [Int] { state.withLock { $0.running }?.server.ports ?? [] }
 
   /// Takes all settings but the addresses.
   package func change(to settings: MetricsSettings) {
@@ -99,34 +86,29 @@ package final class PageServer: Sendable {
     }
     for socket in sockets { _ = Descriptor(owning: socket) }
     guard let running else { return }
-    for listener in running.listeners { try? listener.close().wait() }
+    running.server.stop()
     running.desk.stop()
-    try? running.group.syncShutdownGracefully()
   }
 
   /// Of browsers that come at once; the kernel keeps them until they are accepted.
   private static let backlog: Int32 = 128
 
-  private static func serve(
-    _ socket: Int32, _ group: MultiThreadedEventLoopGroup, _ desk: PageDesk,
-    _ crowd: NIOLoopBoundBox<PageConnection.Crowd>
-  ) throws -> any Channel {
-    try ServerBootstrap(group: group)
-      .childChannelInitializer { channel in
-        channel.eventLoop.makeCompletedFuture {
-          var limits = NIOHTTPDecoderLimitConfiguration()
-          limits.maxHeaderFieldSize = PageConnection.Bounds.head
-          limits.maxHeaderListSize = PageConnection.Bounds.head
-          limits.maxHeaderFieldCount = PageConnection.Bounds.fields
-          try channel.pipeline.syncOperations.addHandlers([
-            HTTPResponseEncoder(),
-            ByteToMessageHandler(HTTPRequestDecoder(limitConfiguration: limits)),
-            HTTPServerPipelineHandler(),
-            HTTPServerProtocolErrorHandler(),
-            PageConnection(desk, crowd.value),
-          ] as [any ChannelHandler])
-        }
-      }
-      .withBoundSocket(socket).wait()
-  }
+  /// Nothing of another origin and no frame around it. The page asks every two seconds, so a
+  /// browser that is silent for longer is gone.
+  private static let serving: HTTPSettings = {
+    var settings = HTTPSettings(
+      fields: [
+        (
+          "content-security-policy",
+          "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        ),
+        ("x-content-type-options", "nosniff"),
+        ("x-frame-options", "DENY"),
+        ("referrer-policy", "no-referrer"),
+        ("cross-origin-resource-policy", "same-origin"),
+        ("cross-origin-opener-policy", "same-origin"),
+      ])
+    settings.deadlines.idleMs = 20_000
+    return settings
+  }()
 }

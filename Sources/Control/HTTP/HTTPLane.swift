@@ -1,9 +1,8 @@
 internal import NIOPosix
 internal import System
 
-/// A few threads for calls that block, with a bounded queue before them. Lookers and changers have
-/// a lane each, so that nobody who only looks can keep an operator waiting.
-final class AdminLane: Sendable {
+/// A few threads for calls that block, with a bounded queue before them.
+final class HTTPLane: Sendable {
   private let pool: NIOThreadPool
   private let capacity: Int
   /// Waiting and running.

@@ -5,7 +5,7 @@ internal import System
 
 /// Events to one reader, on the event loop. Takes from the hub only what the reader has room for: a
 /// slow one loses events, is told how many, and is cut when it takes nothing for too long.
-final class AdminStream {
+final class EventStream {
   /// Without taking anything for so many heartbeats a reader is cut.
   private static let patience = 2
   /// Lines that are written at once, so that one reader's backlog does not keep the loop.
@@ -71,7 +71,7 @@ final class AdminStream {
     if lost > 0 {
       lines.append(event("lost", "\(lost) events were not read in time", ["count": "\(lost)"]))
     }
-    let taken = events.prefix(AdminStream.batch)
+    let taken = events.prefix(EventStream.batch)
     next += UInt64(taken.count)
     lines += taken
     guard !lines.isEmpty else { return }
@@ -88,7 +88,7 @@ final class AdminStream {
       return
     }
     missed += 1
-    if missed >= AdminStream.patience { cut() }
+    if missed >= EventStream.patience { cut() }
   }
 
   private func put(_ events: [Event]) {

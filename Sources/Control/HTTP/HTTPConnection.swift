@@ -1,11 +1,10 @@
 internal import AdminAPI
 internal import NIOCore
 internal import NIOHTTP1
-internal import System
 
-/// One connection to the admin socket, on the event loop: collects a request, has it answered
-/// elsewhere, writes the answer. One request at a time; everything has a bound and a deadline.
-final class AdminConnection: ChannelDuplexHandler {
+/// One connection to a server of ours, on the event loop: collects a request, has it answered,
+/// writes the answer. One request at a time; everything has a bound and a deadline.
+final class HTTPConnection: ChannelDuplexHandler {
   typealias InboundIn = HTTPServerRequestPart
   typealias OutboundIn = Never
   typealias OutboundOut = HTTPServerResponsePart
@@ -14,8 +13,6 @@ final class AdminConnection: ChannelDuplexHandler {
     /// Request line and header fields. `ctl` needs 200 bytes, curl with cookies a few kilobytes.
     static let head = 16 << 10
     static let fields = 100
-    /// The longest request is a ban with a reason.
-    static let body = 64 << 10
   }
 
   private enum State {
@@ -23,22 +20,21 @@ final class AdminConnection: ChannelDuplexHandler {
     case reading(HTTPRequestHead)
     /// Whether the connection stays open afterwards.
     case answering(keepAlive: Bool)
-    case streaming(AdminStream)
+    case streaming(EventStream)
     case closing
   }
 
-  private let desk: AdminDesk
-  private let loop: AdminLoop
-  private let caller: LocalSockets.Caller
-  /// The role it was counted with; roles change at a reload, counts must not.
-  private let countedAs: AdminRole?
+  private let loop: HTTPLoop
+  private let caller: any HTTPCaller
   /// Nil until the channel is active, and again when it no longer is.
   private var wire: ChannelHandlerContext?
-  private var isCounted = false
+  private var hasPlace = false
   private var state = State.waiting
   private var body: [UInt8] = []
   /// Of the request in hand.
   private var version = HTTPVersion.http1_1
+  /// RFC 9110 section 9.3.2: the answer to HEAD has no content.
+  private var isHead = false
   private var deadline: Scheduled<Void>?
   /// The channel wants to read, and is let when the answer is gone.
   private var holdsRead = false
@@ -47,11 +43,9 @@ final class AdminConnection: ChannelDuplexHandler {
   /// Bytes of the answer that the loop's account has.
   private var pending = 0
 
-  init(_ desk: AdminDesk, _ loop: AdminLoop, _ caller: LocalSockets.Caller) {
-    self.desk = desk
+  init(_ loop: HTTPLoop, _ caller: any HTTPCaller) {
     self.loop = loop
     self.caller = caller
-    countedAs = desk.role(of: caller)
   }
 
   // ---- the life of the connection ----------------------------------------------------------
@@ -59,9 +53,9 @@ final class AdminConnection: ChannelDuplexHandler {
   func channelActive(context: ChannelHandlerContext) {
     wire = context
     loop.connections[ObjectIdentifier(self)] = self
-    isCounted = loop.crowd.enter(user: caller.user, role: countedAs)
-    if isCounted {
-      arm(ms: loop.deadlines.requestMs)
+    hasPlace = caller.enter()
+    if hasPlace {
+      arm(ms: loop.settings.deadlines.requestMs)
     } else {
       refuse(Failure(.unavailable, "too many connections; try again"))
     }
@@ -74,7 +68,7 @@ final class AdminConnection: ChannelDuplexHandler {
     deadline?.cancel()
     settle()
     wire = nil
-    if isCounted { loop.crowd.leave(user: caller.user, role: countedAs) }
+    if hasPlace { caller.leave() }
     loop.forget(self)
     context.fireChannelInactive()
   }
@@ -133,7 +127,7 @@ final class AdminConnection: ChannelDuplexHandler {
   }
 
   /// Tells the reader of a stream that this was the last of it.
-  private func finish(_ stream: AdminStream) {
+  private func finish(_ stream: EventStream) {
     stream.end()
     state = .closing
     guard let wire else { return }
@@ -157,7 +151,7 @@ final class AdminConnection: ChannelDuplexHandler {
   }
 
   private func settle() {
-    loop.crowd.pendingBytes -= pending
+    loop.pendingBytes -= pending
     pending = 0
   }
 
@@ -185,10 +179,11 @@ final class AdminConnection: ChannelDuplexHandler {
   private func begin(_ head: HTTPRequestHead) {
     state = .reading(head)
     version = head.version
+    isHead = head.method == .HEAD
     body = []
-    arm(ms: loop.deadlines.requestMs)
+    arm(ms: loop.settings.deadlines.requestMs)
     let length = head.headers.first(name: "content-length").flatMap { Int($0) } ?? 0
-    if length > Bounds.body { return refuseBody() }
+    if length > loop.settings.bodyMax { return refuseBody() }
     let expectations = head.headers[canonicalForm: "expect"]
     if expectations.contains(where: { $0.lowercased() == "100-continue" }) {
       send(.head(HTTPResponseHead(version: .http1_1, status: .continue)), flush: true)
@@ -196,32 +191,30 @@ final class AdminConnection: ChannelDuplexHandler {
   }
 
   private func collect(_ more: ByteBuffer) {
-    guard body.count + more.readableBytes <= Bounds.body else { return refuseBody() }
+    guard body.count + more.readableBytes <= loop.settings.bodyMax else { return refuseBody() }
     body.append(contentsOf: more.readableBytesView)
   }
 
   private func refuseBody() {
-    refuse(Failure(.tooLarge, "the body is longer than \(Bounds.body) bytes"))
+    refuse(Failure(.tooLarge, "the body is longer than \(loop.settings.bodyMax) bytes"))
   }
 
   private func take(_ head: HTTPRequestHead) {
     deadline?.cancel()
     state = .answering(keepAlive: head.isKeepAlive)
-    let request: AdminRequest
-    do throws(Failure) {
-      request = try AdminRequest(
-        method: head.method.rawValue, target: head.uri, body: body, caller: caller)
-    } catch {
-      return write(.failure(error))
-    }
-    body = []
-    if desk.mayStream(request) { return stream() }
     guard let wire else { return }
+    let request = HTTPRequest(
+      method: head.method.rawValue, target: head.uri, hosts: head.headers["host"], body: body)
+    body = []
     let bound = NIOLoopBound(self, eventLoop: wire.eventLoop)
-    let isTaken = desk.submit(request) { [gate = loop.gate] answer in
+    let reply = caller.ask(request) { [gate = loop.gate] answer in
       gate.execute { bound.value.write(answer) }
     }
-    if !isTaken { write(.failure(Failure(.unavailable, "too many requests wait; try again"))) }
+    switch reply {
+    case .answer(let answer): write(answer)
+    case .later: break
+    case .events(let hub): stream(hub)
+    }
   }
 
   // ---- the answer --------------------------------------------------------------------------
@@ -229,25 +222,26 @@ final class AdminConnection: ChannelDuplexHandler {
   /// The last answer of a connection, to what was no whole request.
   private func refuse(_ failure: Failure, status: Int? = nil) {
     state = .answering(keepAlive: false)
-    var answer = AdminAnswer.failure(failure)
+    var answer = caller.refusal(failure)
     if let status { answer.status = status }
     write(answer)
   }
 
-  private func write(_ answer: AdminAnswer) {
+  private func write(_ answer: HTTPAnswer) {
     guard let wire, case .answering(let wanted) = state else { return }
     var answer = answer
-    if loop.crowd.pendingBytes + answer.body.count > AdminCrowd.pendingBytesMax {
-      answer = .failure(Failure(.unavailable, "too many answers were not taken yet; try again"))
+    if loop.pendingBytes + answer.body.count > HTTPLoop.pendingBytesMax {
+      answer = caller.refusal(
+        Failure(.unavailable, "too many answers were not taken yet; try again"))
     }
     pending = answer.body.count
-    loop.crowd.pendingBytes += pending
-    arm(ms: loop.deadlines.takeMs)
+    loop.pendingBytes += pending
+    arm(ms: loop.settings.deadlines.takeMs)
     var head = head(of: answer.status, answer.contentType, keepAlive: wanted && !isLast)
     head.headers.add(name: "content-length", value: "\(answer.body.count)")
     if let allow = answer.allow { head.headers.add(name: "allow", value: allow) }
     send(.head(head))
-    send(.body(.byteBuffer(wire.channel.allocator.buffer(bytes: answer.body))))
+    if !isHead { send(.body(.byteBuffer(wire.channel.allocator.buffer(bytes: answer.body)))) }
     let written = wire.eventLoop.makePromise(of: Void.self)
     let bound = NIOLoopBound(self, eventLoop: wire.eventLoop)
     written.futureResult.whenComplete { result in
@@ -262,16 +256,17 @@ final class AdminConnection: ChannelDuplexHandler {
     guard case .answering = state else { return }
     if !keepAlive || isLast { return close() }
     state = .waiting
-    arm(ms: loop.deadlines.idleMs)
+    isHead = false
+    arm(ms: loop.settings.deadlines.idleMs)
     readOn()
   }
 
-  private func stream() {
+  private func stream(_ hub: EventHub) {
     guard let wire else { return }
     send(.head(head(of: 200, "application/x-ndjson", keepAlive: false)))
     let bound = NIOLoopBound(self, eventLoop: wire.eventLoop)
-    let stream = AdminStream(
-      desk.operations.events, wire.channel, loop.gate, heartbeatMs: loop.deadlines.heartbeatMs,
+    let stream = EventStream(
+      hub, wire.channel, loop.gate, heartbeatMs: loop.settings.deadlines.heartbeatMs,
       write: { lines in bound.value.write(lines: lines) }, cut: { bound.value.close() })
     state = .streaming(stream)
     stream.begin()
@@ -293,6 +288,7 @@ final class AdminConnection: ChannelDuplexHandler {
   /// In the version of the request: who speaks 1.0 knows no chunks.
   private func head(of status: Int, _ contentType: String, keepAlive: Bool) -> HTTPResponseHead {
     var headers = HTTPHeaders([("content-type", contentType), ("cache-control", "no-store")])
+    headers.add(contentsOf: loop.settings.fields)
     if !keepAlive { headers.add(name: "connection", value: "close") }
     return HTTPResponseHead(
       version: version, status: HTTPResponseStatus(statusCode: status), headers: headers)
