@@ -63,6 +63,25 @@ import Testing
     }
   }
 
+  @Test func whoAsksForMuchWaitsForMuch() throws {
+    let lane = HTTPLane(threads: 1, capacity: 6)
+    defer { lane.stop() }
+    let (begun, isOpen, order) = (Guarded(false), Guarded(false), Guarded<[UInt32]>([]))
+    func submit(_ user: UInt32) -> Bool {
+      lane.submit(for: user) { order.withLock { $0.append(user) } }
+    }
+    let isTaken = lane.submit(for: 1) {
+      begun.withLock { $0 = true }
+      while !isOpen.withLock({ $0 }) { pause(ms: 1) }
+    }
+    try wait(for: "the first") { begun.withLock { $0 } }
+    #expect(isTaken && submit(1) && submit(1) && submit(1) && submit(2) && submit(3))
+    #expect(!submit(4))
+    isOpen.withLock { $0 = true }
+    try wait(for: "all") { order.withLock { $0.count } == 5 }
+    #expect(order.withLock { $0 } == [1, 2, 3, 1, 1])
+  }
+
   @Test func oneUserHasABoundedNumberOfConnections() throws {
     let admin = try RunningAdmin()
     var held: [StreamSocket] = []

@@ -11,13 +11,18 @@ final class CheckedLoad: Sendable {
   private let comers: [Job<Int>]
   private let connections: Int
 
-  /// - Parameter connections: how many talk all the time; a multiple of ten.
-  init(_ sluice: SluiceProcess, connections: Int) {
+  /// - Parameters:
+  ///   - connections: how many talk all the time; a multiple of ten.
+  ///   - pauseMs: between two exchanges.
+  init(_ sluice: SluiceProcess, connections: Int, pauseMs: Int = 0) {
     self.connections = connections
     let isOver = isOver
     talkers = (0..<10).map { group in
       Job("talkers") {
-        try talk(sluice, connections / 10, seed: UInt64(group)) { isOver.withLock { $0 } }
+        try talk(sluice, connections / 10, seed: UInt64(group)) {
+          pause(ms: pauseMs)
+          return isOver.withLock { $0 }
+        }
       }
     }
     comers = (0..<2).map { group in

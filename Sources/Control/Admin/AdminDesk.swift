@@ -44,7 +44,9 @@ final class AdminDesk: Sendable {
     _ request: AdminRequest, _ answered: @escaping @Sendable (HTTPAnswer) -> Void
   ) -> Bool {
     let isChange = request.method != "GET" && role(of: request.caller) == .operate
-    return (isChange ? changing : looking).submit { [self] in answered(answer(to: request)) }
+    return (isChange ? changing : looking).submit(for: request.caller.user) { [self] in
+      answered(answer(to: request))
+    }
   }
 
   /// Whether it is the stream of events that is asked for, by somebody who may have it. All other

@@ -15,6 +15,10 @@ final class HTTPServer: Sendable {
   private static let waterMark = ChannelOptions.Types.WriteBufferWaterMark(
     low: 16 << 10, high: 64 << 10)
 
+  /// Longer than a burst of one caller's: while the queue is full others have to wait to connect.
+  /// NIO calls listen(2) a second time, with this.
+  private static let backlog: Int32 = 1024
+
   init(_ settings: HTTPSettings) {
     gate = LoopGate(group.next())
     loop = NIOLoopBoundBox.makeBoxSendingValue(HTTPLoop(settings, gate), eventLoop: group.next())
@@ -29,6 +33,7 @@ final class HTTPServer: Sendable {
     _ sockets: [Int32], introduce: @escaping @Sendable (any Channel) throws -> any HTTPCaller
   ) throws {
     let bootstrap = ServerBootstrap(group: group)
+      .serverChannelOption(.backlog, value: HTTPServer.backlog)
       .childChannelOption(.allowRemoteHalfClosure, value: true)
       .childChannelOption(.writeBufferWaterMark, value: HTTPServer.waterMark)
       .childChannelInitializer { [loop] channel in
