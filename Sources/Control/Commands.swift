@@ -89,6 +89,6 @@ package enum Commands {
 
   /// As compilers print it, without the name of the program.
   private static func complain(_ line: String) {
-    StandardStream.error.write(line + "\n")
+    StandardStream.error.write(Redaction.withoutUserinfo(line) + "\n")
   }
 }

@@ -21,7 +21,8 @@ package enum Notice {
   private static func put(_ text: String) {
     var line = Array("sluice: ".utf8)
     // One notice is one line, whatever an error's text holds.
-    line.append(contentsOf: text.utf8.map { $0 == UInt8(ascii: "\n") ? UInt8(ascii: " ") : $0 })
+    let oneLine = text.utf8.map { $0 == UInt8(ascii: "\n") ? UInt8(ascii: " ") : $0 }
+    line += Redaction.withoutUserinfo(oneLine)
     line.append(UInt8(ascii: "\n"))
     StandardStream.error.write(line)
   }

@@ -117,6 +117,26 @@ import Testing
     #expect(!reply.body.contains("secret"))
   }
 
+  @Test func noAnswerHasSecrets() throws {
+    let admin = try RunningAdmin()
+    let secret = "http://u:secret@p:1"
+    admin.operations.client.withLock { $0 = secret }
+    admin.operations.problem.withLock { $0 = Failure(.refused, "\(secret) is no proxy") }
+    for path in ["/v1/status", "/v1/sessions"] {
+      let body = try admin.call("GET", path).body
+      #expect(body.contains("http://***@p:1") && !body.contains("secret"), "\(body)")
+    }
+    let socket = try admin.connect()
+    try socket.write("GET /v1/events HTTP/1.0\r\n\r\n")
+    var seen: [UInt8] = []
+    try wait(for: "the event") {
+      admin.operations.events.post("x", secret, ["y": secret])
+      if case .bytes(let more)? = try socket.receive(withinMs: 20) { seen += more }
+      return String(decoding: seen, as: UTF8.self).contains("\"y\":\"http://***@p:1\"")
+    }
+    #expect(!String(decoding: seen, as: UTF8.self).contains("secret"))
+  }
+
   @Test func whatIsNotThereIsSaid() throws {
     let admin = try RunningAdmin()
     #expect(try admin.call("GET", "/v1/nothing").status == 404)

@@ -29,7 +29,8 @@ final class NotedOperations: Operations {
       drains: [DrainProgress(what: "listener smtp", connections: 1, remainingSeconds: 3)],
       runtimeChanges: ["server a/b is drained"],
       reloads: [
-        ReloadSummary(time: "t", outcome: .refused, generation: 1, changes: 0, problem: "x")
+        ReloadSummary(time: "t", outcome: .refused, generation: 1, changes: 0,
+          problem: "http://u:secret@p:1 is no proxy")
       ])
   }
 

@@ -202,8 +202,10 @@ import Wire
 
   @Test func dataSaysWhatThereIsAndNoMore() throws {
     let clients = [ClientUse(address: "203.0.113.7", connections: 12.5, bytes: 4096)]
-    try serve(PageStage(PageStage.busy("x")), clients: clients) { port in
+    let stage = PageStage(PageStage.busy("http://user:secret@proxy is no name"))
+    try serve(stage, clients: clients) { port in
       let answer = try get(port, "/page/data.json")
+      #expect(answer.contains("http://***@proxy is") && !answer.contains("secret"))
       let body = try #require(answer.range(ofHeadEnd: "\r\n\r\n"))
       let data = try JSONValue(String(answer[body...]))
       #expect(data["server"]?["connections"]?.number == 128)

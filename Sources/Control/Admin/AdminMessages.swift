@@ -123,9 +123,7 @@ extension HTTPAnswer {
   }
 
   static func failure(_ failure: Failure) -> HTTPAnswer {
-    var failure = failure
-    failure.message = Redaction.withoutUserinfo(failure.message)
-    return json(failure, status: failure.code.status)
+    json(failure, status: failure.code.status)
   }
 }
 
@@ -145,14 +143,15 @@ extension Failure.Code {
   }
 }
 
-/// The one way in which JSON leaves: keys in order, and nothing that a terminal could obey.
+/// The one way in which JSON leaves: keys in order, no secrets, and nothing that a terminal could
+/// obey.
 enum AdminJSON {
   static func encode(_ value: some Encodable) -> [UInt8] {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     // Fails for numbers that JSON does not have (infinity, for one), and we have none of these.
     guard let data = try? encoder.encode(value) else { return Array("null".utf8) }
-    return escapingControls(Array(data))
+    return escapingControls(Redaction.withoutUserinfo(Array(data)))
   }
 
   /// RFC 8259 lets DEL and the C1 controls (U+0080 to U+009F) stand in strings as they are, and
@@ -175,34 +174,5 @@ enum AdminJSON {
       }
     }
     return bytes
-  }
-}
-
-/// What must not be shown to those who may only look, nor stand in logs.
-enum Redaction {
-  /// `http://user:password@proxy/` as `http://***@proxy/` (RFC 3986 section 3.2.1), wherever such
-  /// an address stands in `text`.
-  static func withoutUserinfo(_ text: String) -> String {
-    guard text.contains("://"), text.contains("@") else { return text }
-    var bytes: [UInt8] = []
-    var rest = Array(text.utf8)[...]
-    let mark = Array("://".utf8)
-    while let byte = rest.first {
-      guard rest.starts(with: mark) else {
-        bytes.append(byte)
-        rest = rest.dropFirst()
-        continue
-      }
-      bytes += mark
-      rest = rest.dropFirst(mark.count)
-      // A password with a slash in it is wrong, but a password all the same: so what ends the
-      // address is a blank or a quotation mark, and the last "@" before that counts.
-      let authority = rest.prefix { $0 > 0x20 && !Array("\"'<>".utf8).contains($0) }
-      if let at = authority.lastIndex(of: UInt8(ascii: "@")) {
-        bytes += Array("***".utf8)
-        rest = rest[at...]
-      }
-    }
-    return String(decoding: bytes, as: UTF8.self)
   }
 }

@@ -230,12 +230,7 @@ extension AdminRoute {
   private static func performReload(
     _ operations: any Operations, _ wish: ReloadRequest
   ) throws(Failure) -> (ReloadResult, String) {
-    var result = try operations.reload(wish)
-    result.problems = result.problems.map(Redaction.withoutUserinfo)
-    result.warnings = result.warnings.map(Redaction.withoutUserinfo)
-    for index in result.changes.indices {
-      result.changes[index].detail = Redaction.withoutUserinfo(result.changes[index].detail)
-    }
+    let result = try operations.reload(wish)
     let words = "\(result.outcome.rawValue), generation \(result.generation)"
     return (result, result.problems.first.map { "\(words): \($0)" } ?? words)
   }

@@ -1,6 +1,5 @@
 internal import AdminAPI
 internal import Config
-internal import FoundationEssentials
 internal import System
 
 /// What is answered to whom. Readings block, so they are made on a thread of the desk's own, one
@@ -128,10 +127,7 @@ final class PageDesk: Sendable {
       server: PageData.Server(status), history: curves, listeners: listeners,
       backends: backends, rejections: rejected, topClients: clients, drains: status.drains,
       runtimeChanges: status.runtimeChanges, reloads: status.reloads)
-    guard let json = try? JSONEncoder().encode(data) else {
-      return .refusal(500, "the figures cannot be written")
-    }
-    let body = [UInt8](json)
+    let body = AdminJSON.encode(data)
     let made = Clock.monotonicNs
     state.withLock { $0.data = Kept(body: body, ns: made) }
     return HTTPAnswer(contentType: type, body: body)
