@@ -93,20 +93,28 @@ extension Server {
 
   /// Servers have gone up or down, or names stand for other servers; then a table of what is in
   /// force and what is known now takes the place of the former one.
-  func serversChanged() {
-    // Who is at it now makes a table of what is known after it, or is the end.
-    try? alone(waits: true) { () throws(Failure) in
-      var former = inForce.withLock { $0 }
-      let known = upstreams.served
-      if known.applied(to: former.changes.applied(to: former.snapshot)) == former.served {
-        return former.mark(known)
+  ///
+  /// - Returns: false when it has to be tried again: somebody else changes something and takes
+  ///   long, or there are too many tables.
+  func serversChanged() -> Bool {
+    do throws(Failure) {
+      return try alone(waits: true) { () throws(Failure) in
+        var former = inForce.withLock { $0 }
+        let known = upstreams.served
+        if known.applied(to: former.changes.applied(to: former.snapshot)) == former.served {
+          former.mark(known)
+          return true
+        }
+        // Long-lived connections keep tables alive, and reloads need the last of their numbers.
+        guard pool.tablesLive < WorkerPool.tablesLimit / 2 else { return false }
+        settle(&former.series)
+        let passage = Passage(
+          from: former, to: former.snapshot, former.changes, known, hasRing: hasRing)
+        _ = commit(passage, OpenedSockets(workers: pool.workers))
+        return true
       }
-      // Long-lived connections keep tables alive, and reloads need the last of their numbers.
-      guard pool.tablesLive < WorkerPool.tablesLimit / 2 else { return }
-      settle(&former.series)
-      let passage = Passage(
-        from: former, to: former.snapshot, former.changes, known, hasRing: hasRing)
-      _ = commit(passage, OpenedSockets(workers: pool.workers))
+    } catch {
+      return error.code != .busy
     }
   }
 

@@ -125,7 +125,7 @@ package final class Server: Operations {
             SessionFilter(backend: server.backend, server: server.server), .serverDown
           ).ended
         },
-        onChange: { [weak self] _ in self?.serversChanged() })
+        onChange: { [weak self] _ in self?.serversChanged() ?? true })
     } catch {
       close()
       throw Refusal(sentences: ["cannot start: \(error)"])

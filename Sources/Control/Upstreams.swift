@@ -20,9 +20,10 @@ package final class Upstreams: Sendable {
 
     package init() {}
 
-    /// Whether the same servers get connections. Why others get none may differ.
+    /// Whether the same servers get connections. The words for why others get none may differ.
     func serves(as other: Served) -> Bool {
-      resolution == other.resolution && troubles.keys == other.troubles.keys
+      resolution == other.resolution && troubles.count == other.troubles.count
+        && troubles.allSatisfy { $0.value.isDown == other.troubles[$0.key]?.isDown }
     }
 
     /// The configuration as it is to be served: a server for each address that a name stands for,
@@ -80,8 +81,8 @@ package final class Upstreams: Sendable {
   package enum Trouble: Hashable, Sendable {
     /// Its check fails, for this reason.
     case down(String)
-    /// Its connections fail.
-    case ejected
+    /// Its connections fail, in this way.
+    case ejected(String)
 
     var isDown: Bool {
       if case .down = self { true } else { false }
@@ -90,7 +91,7 @@ package final class Upstreams: Sendable {
     package var reason: String {
       switch self {
       case .down(let reason): reason
-      case .ejected: "connections to it failed"
+      case .ejected(let reason): "out for a while: \(reason)"
       }
     }
   }
@@ -109,6 +110,8 @@ package final class Upstreams: Sendable {
     var served: Served
     /// Backends without a server that is up.
     var spent: Set<String> = []
+    /// Nothing was concluded yet from what is served.
+    var isNew = true
     var downs = DownServers()
     var isStopping = false
   }
@@ -116,6 +119,10 @@ package final class Upstreams: Sendable {
   /// A name that resolves at all does so in a few milliseconds; who starts or reloads waits no
   /// longer for the others.
   private static let firstAnswersMs: UInt64 = 1500
+  /// How soon a change that could not be made is tried again.
+  private static let againMs: Int32 = 200
+  /// Between two looks at what connections tell: when everything fails, that is a lot.
+  private static let pauseMs: UInt32 = 5
 
   /// For the workers.
   package let failures: FailureBoard
@@ -151,9 +158,8 @@ package final class Upstreams: Sendable {
       (state.snapshot, state.names, state.checks) = (snapshot, names, checks)
       state.targets = targets
       state.watch(state.resolution)
-      let servers = Set(snapshot.serving(state.resolution).serverNames)
-      state.ejections = state.ejections.filter { servers.contains($0.key) }
       state.served = state.nowServed
+      state.isNew = true
     }
     installChecks()
     // The thread looks at what else follows from that.
@@ -166,12 +172,13 @@ package final class Upstreams: Sendable {
   /// - Parameters:
   ///   - onDown: ends the connections of a server that is down, as the configuration wants it;
   ///     returns how many.
-  ///   - onChange: called when other servers are to get connections. Both are called on a thread of
-  ///     its own, until `stop`.
+  ///   - onChange: called when other servers are to get connections; returns whether it could do
+  ///     something about it, and is otherwise called again a little later. Both are called on a
+  ///     thread of its own, until `stop`.
   /// - Throws: EAGAIN (no thread).
   package func start(
     events: EventHub?, onDown: @escaping @Sendable (ServerName) -> Int = { _ in 0 },
-    onChange: @escaping @Sendable (Served) -> Void
+    onChange: @escaping @Sendable (Served) -> Bool
   ) throws(SystemError) {
     self.events.withLock { $0 = events }
     let thread = try Thread(name: "upstreams") { [self] in look(onDown, onChange) }
@@ -192,8 +199,10 @@ package final class Upstreams: Sendable {
 
   // ---- the thread --------------------------------------------------------------------------
 
-  private func look(_ onDown: (ServerName) -> Int, _ onChange: (Served) -> Void) {
+  private func look(_ onDown: (ServerName) -> Int, _ onChange: (Served) -> Bool) {
+    var pending: Served?
     while true {
+      let waitMs = pending == nil ? self.waitMs : Upstreams.againMs
       _ = try? Readiness.reading(failures.wakeNumber, waitingAtMostMs: waitMs)
       let nowNs = Clock.monotonicNs
       let news = failures.take { news in
@@ -206,12 +215,13 @@ package final class Upstreams: Sendable {
       if step.isLast { return }
       for note in step.notes { tell(note) }
       if step.hasOtherServers { installChecks() }
-      if let change = step.change { onChange(change) }
+      if let change = step.change ?? pending { pending = onChange(change) ? nil : change }
       // After the change, so that nobody comes in behind it.
       for server in step.ending {
         let ended = onDown(server)
         tell(Note(server, "is still down: \(counted(ended, "connection")) ended", .info))
       }
+      if !news.failures.isEmpty { Thread.sleep(ms: Upstreams.pauseMs) }
     }
   }
 
@@ -307,7 +317,17 @@ extension Upstreams.State {
       watch(served.resolution)
     }
     if !served.serves(as: former) { step.change = served }
-    step.notes += notesOfBackends()
+    if isNew || step.change != nil {
+      isNew = false
+      step.notes += notesOfBackends()
+      downs.follow(down, nowNs: nowNs)
+    }
+    step.ending = downs.due(nowNs: nowNs)
+    return step
+  }
+
+  /// What is to become of connections of servers that are down.
+  private var down: [FailureBoard.ServerName: OnDown] {
     let settings = Dictionary(
       snapshot.backends.map { ($0.name, $0.check?.onDown ?? .keep) },
       uniquingKeysWith: { first, _ in first })
@@ -315,9 +335,7 @@ extension Upstreams.State {
     for (server, trouble) in served.troubles where trouble.isDown {
       down[server] = settings[server.backend]
     }
-    downs.follow(down, nowNs: nowNs)
-    step.ending = downs.due(nowNs: nowNs)
-    return step
+    return down
   }
 
   /// What names stand for. One that another resolver is asked for keeps what it stood for until
@@ -333,8 +351,11 @@ extension Upstreams.State {
   }
 
   fileprivate mutating func watch(_ resolution: Names.Resolution) {
+    let served = snapshot.serving(resolution)
+    let servers = Set(served.serverNames)
+    ejections = ejections.filter { servers.contains($0.key) }
     watched = [:]
-    for (server, target) in snapshot.serving(resolution).checkTargets {
+    for (server, target) in served.checkTargets {
       watched[target, default: []].append(server)
     }
     for target in watched.keys {
@@ -350,9 +371,9 @@ extension Upstreams.State {
         served.troubles[server] = .down(report.trouble ?? "its check failed")
       }
     }
-    for (server, ejection) in ejections
-    where ejection.untilNs != nil && served.troubles[server] == nil {
-      served.troubles[server] = .ejected
+    for (server, ejection) in ejections where served.troubles[server] == nil {
+      guard ejection.untilNs != nil else { continue }
+      served.troubles[server] = .ejected(ejection.last?.words ?? "connections failed")
     }
     return served
   }
@@ -373,16 +394,14 @@ extension Upstreams.State {
   private mutating func take(_ news: FailureBoard.News, nowNs: UInt64) -> [Note] {
     var notes: [Note] = []
     for server in news.worked { ejections[server]?.worked() }
+    for server in Set(news.failures.map(\.server)) { hurry(server) }
     for (server, failure) in news.failures {
-      guard let backend = snapshot.backends.first(where: { $0.name == server.backend }) else {
-        continue
-      }
-      hurry(server)
-      guard let settings = backend.ejection else { continue }
+      let backend = snapshot.backends.first { $0.name == server.backend }
+      guard let settings = backend?.ejection else { continue }
       let terms = Ejection.Terms(
         failures: settings.failures, timeMs: settings.timeMs, longestMs: settings.longestMs)
-      let timeNs = ejections[server, default: Ejection()].failed(
-        Ejection.Failure(failure), terms, nowNs: nowNs)
+      let failure = Ejection.Failure(failure)
+      let timeNs = ejections[server, default: Ejection()].failed(failure, terms, nowNs: nowNs)
       guard let timeNs else { continue }
       let seconds = (timeNs + 999_999_999) / 1_000_000_000
       notes.append(Note(server, "is out for \(seconds) s: \(failure.words)", .warning))
@@ -441,7 +460,7 @@ extension Ejection.Failure {
   }
 }
 
-extension FailureBoard.Failure {
+extension Ejection.Failure {
   fileprivate var words: String {
     switch self {
     case .dial: "dials failed"

@@ -1,3 +1,4 @@
+import Glibc
 import TestSupport
 import Testing
 
@@ -77,60 +78,81 @@ func checksOfMailServers(checked: CheckedService) throws {
 }
 
 /// nginx on a port of its own, which takes PROXY headers and nothing else, or none.
-private func withNginx(
-  takingHeaders: Bool, _ body: (_ port: UInt16, TemporaryDirectory) throws -> Void
-) throws {
-  try require(["nginx": "nginx"])
-  let directory = try TemporaryDirectory()
+private final class Nginx {
   let port = ReservedPort.take()
-  try writeFile(
-    directory.file("nginx.conf"),
-    """
-    daemon off; worker_processes 1; pid \(directory.file("pid"));
-    error_log \(directory.file("error")) info;
-    events { }
-    http {
-      access_log \(directory.file("access"));
-      client_body_temp_path \(directory.file("b")); proxy_temp_path \(directory.file("p"));
-      fastcgi_temp_path \(directory.file("f")); uwsgi_temp_path \(directory.file("u"));
-      scgi_temp_path \(directory.file("s"));
-      server {
-        listen 127.0.0.1:\(port)\(takingHeaders ? " proxy_protocol" : "");
-        location = /health { return 204; }
-        location / { return 503; }
+  let directory: TemporaryDirectory
+  private(set) var process: ChildProcess
+
+  init(takingHeaders: Bool) throws {
+    try require(["nginx": "nginx"])
+    directory = try TemporaryDirectory()
+    try writeFile(
+      directory.file("nginx.conf"),
+      """
+      daemon off; master_process off; pid \(directory.file("pid"));
+      error_log \(directory.file("error")) info;
+      events { }
+      http {
+        access_log \(directory.file("access"));
+        client_body_temp_path \(directory.file("b")); proxy_temp_path \(directory.file("p"));
+        fastcgi_temp_path \(directory.file("f")); uwsgi_temp_path \(directory.file("u"));
+        scgi_temp_path \(directory.file("s"));
+        server {
+          listen 127.0.0.1:\(port)\(takingHeaders ? " proxy_protocol" : "");
+          location = /health { return 204; }
+          location = /page { return 200 "page"; }
+          location / { return 503; }
+        }
       }
-    }
-    """)
-  let nginx = try ChildProcess("nginx", ["-c", directory.file("nginx.conf")])
-  try wait(for: "nginx to listen: \(nginx.standardError)") {
-    (try? StreamSocket.connect(to: .loopback(port))) != nil
+      """)
+    process = try ChildProcess("nginx", ["-c", directory.file("nginx.conf")])
+    try listens()
   }
-  try body(port, directory)
-  nginx.signal(15)
-  _ = try nginx.waitForExit()
+
+  func start() throws {
+    process = try ChildProcess("nginx", ["-c", directory.file("nginx.conf")])
+    try listens()
+  }
+
+  private func listens() throws {
+    try wait(for: "nginx to listen: \(process.standardError)") {
+      (try? StreamSocket.connect(to: .loopback(port))) != nil
+    }
+  }
+
+  func end(with signal: Int32 = SIGTERM) throws {
+    process.signal(signal)
+    _ = try process.waitForExit()
+  }
+
+  func answered(_ request: String) -> Int {
+    contents(of: directory.file("access")).split(separator: "\n").count { $0.contains(request) }
+  }
+
+  var passedChecks: Int { answered("\"GET /health HTTP/1.0\" 204") }
 }
 
-private func passedChecks(in directory: TemporaryDirectory) -> Int {
-  contents(of: directory.file("access")).split(separator: "\n").count {
-    $0.contains("\"GET /health HTTP/1.0\" 204")
-  }
+private func withNginx(takingHeaders: Bool, _ body: (Nginx) throws -> Void) throws {
+  let nginx = try Nginx(takingHeaders: takingHeaders)
+  try body(nginx)
+  try nginx.end()
 }
 
 @Test("checks of nginx", arguments: ["none", "v1", "v2"])
 func checksOfNginx(header: String) throws {
-  try withNginx(takingHeaders: header != "none") { port, directory in
+  try withNginx(takingHeaders: header != "none") { nginx in
     let check = "send-proxy: \(header), check: { type: http, interval: 100ms, path: "
-    try withChecks(of: .loopback(port), check + "/health, status: 204 }") { _ in
-      passedChecks(in: directory) >= 4
+    try withChecks(of: .loopback(nginx.port), check + "/health, status: 204 }") { _ in
+      nginx.passedChecks >= 4
     }
-    var setup = Setup(Engine(events: "auto", splice: "auto"), servers: [.loopback(port)])
+    var setup = Setup(Engine(events: "auto", splice: "auto"), servers: [.loopback(nginx.port)])
     setup.backend = check + "/ }"
     try withSluice(setup) { sluice in
       try wait(for: "the status to be told") {
         sluice.child.standardError.contains("is down: HTTP status 503")
       }
     }
-    let errors = contents(of: directory.file("error")).split(separator: "\n").filter {
+    let errors = contents(of: nginx.directory.file("error")).split(separator: "\n").filter {
       $0.contains("[error]") || $0.contains("[warn]") || $0.contains("prematurely")
     }
     #expect(errors.isEmpty)
@@ -141,25 +163,89 @@ func checksOfNginx(header: String) throws {
 // that requires it passes with it alone, and one that knows nothing of it without it alone.
 @Test("the header of checks is switched per backend", arguments: ["v1", "v2"], [true, false])
 func theHeaderIsSwitched(header: String, isRequired: Bool) throws {
-  try withNginx(takingHeaders: isRequired) { port, directory in
+  try withNginx(takingHeaders: isRequired) { nginx in
     for sendsHeader in [true, false] {
       let backend =
         "send-proxy: \(header), "
         + "check: { type: http, path: /health, interval: 100ms, proxy: \(sendsHeader) }"
       if sendsHeader == isRequired {
-        let before = passedChecks(in: directory)
-        try withChecks(of: .loopback(port), backend) { _ in
-          passedChecks(in: directory) >= before + 4
+        let before = nginx.passedChecks
+        try withChecks(of: .loopback(nginx.port), backend) { _ in
+          nginx.passedChecks >= before + 4
         }
         continue
       }
-      var setup = Setup(Engine(events: "auto", splice: "auto"), servers: [.loopback(port)])
+      var setup = Setup(Engine(events: "auto", splice: "auto"), servers: [.loopback(nginx.port)])
       setup.backend = backend
       try withSluice(setup) { sluice in
         try wait(for: "it to be down") { sluice.child.standardError.contains("is down: ") }
       }
     }
   }
+}
+
+/// What one client gets.
+private func page(
+  _ sluice: SluiceProcess, until deadline: Deadline = .generous
+) throws -> String {
+  let client = try sluice.connect()
+  defer { client.close() }
+  try client.write("GET /page HTTP/1.0\r\n\r\n")
+  return String(decoding: try client.readToEnd(until: deadline).bytes.suffix(4), as: UTF8.self)
+}
+
+// One of two servers hangs: once its check has run out of time nobody notices. It goes on, and is
+// used again. It is killed under load: nobody notices at all. It is started, and is used again.
+@Test("a server hangs, dies and comes back")
+func aServerHangsAndDies() throws {
+  let (good, bad) = (try Nginx(takingHeaders: true), try Nginx(takingHeaders: true))
+  var setup = Setup(
+    Engine(events: "auto", splice: "auto"), servers: [.loopback(good.port), .loopback(bad.port)])
+  setup.backend =
+    "send-proxy: v2, check: { type: http, path: /health, interval: 200ms, timeout: 2s, rise: 1, "
+    + "fall: 1, on-down: close }"
+  try withSluice(setup) { sluice in
+    func said(_ what: String) -> Int {
+      sluice.child.standardError.split(separator: "\n").count {
+        $0.contains("server back/127.0.0.1:\(bad.port) \(what)")
+      }
+    }
+    func isUsed() throws {
+      let before = bad.answered("GET /page")
+      try wait(for: "it to be used again") {
+        let heard = try page(sluice)
+        #expect(heard == "page")
+        return bad.answered("GET /page") > before
+      }
+    }
+    try isUsed()
+    bad.process.signal(SIGSTOP)
+    let hanging = [try sluice.connect(), try sluice.connect()]
+    try wait(for: "the check to fail") {
+      said("is down: timed out waiting for an HTTP answer") == 1
+    }
+    try wait(for: "clients to be sent to the other") {
+      let heard = (0..<4).map { _ in try? page(sluice, until: Deadline(inMs: 1000)) }
+      return heard.allSatisfy { $0 == "page" }
+    }
+    for _ in 0..<40 { #expect(try page(sluice) == "page") }
+    for client in hanging { client.close() }
+    bad.process.signal(SIGCONT)
+    try wait(for: "it to be up") { said("is up") == 1 }
+    try isUsed()
+
+    try bad.end(with: SIGKILL)
+    try wait(for: "the check to fail") {
+      let heard = try page(sluice)
+      #expect(heard == "page")
+      return said("is down: connection re") == 1
+    }
+    for _ in 0..<40 { #expect(try page(sluice) == "page") }
+    try bad.start()
+    try wait(for: "it to be up") { said("is up") == 2 }
+    try isUsed()
+  }
+  for nginx in [good, bad] { try nginx.end() }
 }
 
 @Test("checks of TLS services")

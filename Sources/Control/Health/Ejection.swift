@@ -17,6 +17,8 @@ package struct Ejection: Hashable, Sendable {
 
   package enum Failure: Hashable, Sendable { case dial, timeout, reset }
 
+  /// The latest one.
+  package private(set) var last: Failure?
   private var count = 0
   private var lastNs: UInt64 = 0
   /// Ejections without a good connection in between.
@@ -40,6 +42,7 @@ package struct Ejection: Hashable, Sendable {
     guard untilNs == nil else { return nil }
     if nowNs - lastNs > Ejection.windowNs { count = 0 }
     lastNs = nowNs
+    last = failure
     count += failure == .timeout ? terms.failures : 1
     guard isOnTrial || count >= terms.failures else { return nil }
     let timeNs = min(terms.timeNs << min(level, Ejection.mostDoublings), terms.longestNs)
