@@ -86,6 +86,34 @@ import Wire
     }
   }
 
+  /// Somebody who waits for a table to be in force is told which worker has not taken it within a
+  /// second, and is not kept any longer; it takes it when it can.
+  @Test(arguments: Source.available)
+  func aWorkerThatIsStuckIsNamed(_ source: Source) throws {
+    let (old, new) = (try ListeningSocket(), try ListeningSocket())
+    let port = ReservedPort.take()
+    let settings = PoolSettings(
+      events: source == .ring ? .ring : .epoll, workers: 2, maxConnections: 100,
+      descriptors: 1000)
+    let address = ListenAddress(tag: 0, address: .ipv4(0x7f00_0001, port: port), backlog: 64)
+    let (stuck, isFree) = (Guarded<Int?>(nil), Guarded(false))
+    let pool = try WorkerPool(
+      settings, table: table("old", [old.endpoint]), listening: [address],
+      sink: { StickySink(worker: $0, stuck, isFree) })
+    defer { pool.stopAndJoin() }
+    try StreamSocket.connect(to: .loopback(port)).reset()
+    try until("a worker to be stuck") { stuck.withLock { $0 } != nil }
+    let newTable = table("new", [new.endpoint])
+    #expect(pool.install(newTable) == stuck.withLock { $0 }.map { [$0] })
+    isFree.withLock { $0 = true }
+    try until("both to have it") { pool.install(newTable).isEmpty }
+    for _ in 0..<8 {
+      let client = try StreamSocket.connect(to: .loopback(port))
+      try new.accept().close()
+      client.close()
+    }
+  }
+
   /// The next server of a connection is looked for in the table that routed it.
   @Test(arguments: Source.available)
   func aRetryAfterAnInstallStaysInItsTable(_ source: Source) throws {
@@ -259,5 +287,25 @@ private final class RecordSinkOf: RecordSink {
   private let records: Records
   init(_ records: Records) { self.records = records }
   func add(_ record: DataPlane.ConnectionRecord) { records.append(record) }
+  func flush() {}
+}
+
+/// Keeps the worker that brings it the first record, until it is free.
+private final class StickySink: RecordSink {
+  private let worker: Int
+  private let stuck: Guarded<Int?>
+  private let isFree: Guarded<Bool>
+
+  init(worker: Int, _ stuck: Guarded<Int?>, _ isFree: Guarded<Bool>) {
+    self.worker = worker
+    self.stuck = stuck
+    self.isFree = isFree
+  }
+
+  func add(_ record: DataPlane.ConnectionRecord) {
+    stuck.withLock { $0 = $0 ?? worker }
+    while !isFree.withLock({ $0 }) { pause(ms: 1) }
+  }
+
   func flush() {}
 }
