@@ -41,6 +41,45 @@ func drainWithLiveConnections(engine: Engine) throws {
   #expect(record.end == "client.fin")
 }
 
+// Meanwhile an operator may ask how far it is.
+@Test("how far a drain is", arguments: Engine.eventSources)
+func drainProgress(engine: Engine) throws {
+  let backend = try EchoServer()
+  let front = Endpoint.loopback(ReservedPort.take())
+  let sluice = try ReloadedSluice(
+    engine,
+    """
+    timeouts: { drain: 10m }
+    listeners: { front: { bind: "\(front)", type: server-first, backend: back } }
+    backends: { back: { servers: ["\(backend.endpoint)"] } }
+    """, at: front)
+  let pattern = Pattern(seed: 72)
+  let clients = try (0..<2).map { _ in try sluice.process.connect() }
+  for client in clients { try roundTrip(client, pattern, at: 0, count: 100) }
+  #expect(try sluice.done("status")["phase"]?.string == "serving")
+  sluice.process.child.signal(SIGTERM)
+  try wait(for: "the drain") { try sluice.done("status")["phase"]?.string == "draining" }
+  let progress = try #require(try sluice.done("status")["drains"]?.items.first)
+  #expect(progress["what"]?.string == "process" && progress["connections"]?.number == 2)
+  let remaining = try #require(progress["remainingSeconds"]?.number)
+  #expect(remaining > 0 && remaining < 600)
+  // No change is of any use now.
+  #expect(try sluice.ctl("reload").exit == .code(1))
+  for (left, client) in [(1.0, clients[0]), (0.0, clients[1])] {
+    try roundTrip(client, pattern, at: 100, count: 100)
+    client.finish()
+    #expect(try client.readToEnd().ending == .fin)
+    guard left > 0 else { break }
+    try wait(for: "one to be left") {
+      try sluice.done("status")["drains"]?.items.first?["connections"]?.number == left
+    }
+  }
+  try sluice.process.expectExit(.code(0))
+  let records = try sluice.process.records(2)
+  #expect(records.allSatisfy { $0.end == "client.fin" && $0.bytesDown == 200 })
+  try backend.stop()
+}
+
 @Test("drain deadline", arguments: Engine.eventSources)
 func drainDeadline(engine: Engine) throws {
   let server = try ListeningSocket()
