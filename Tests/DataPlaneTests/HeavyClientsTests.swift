@@ -36,11 +36,12 @@ import Wire
     var heavy = HeavyClients(shown: 1, seed: 3)
     heavy.add(client(1), 1000, wallMs: 1)
     heavy.halve(wallMs: 60_000)
-    #expect(weight(heavy, 1) == 1000)
+    var weights = [weight(heavy, 1)]
     heavy.halve(wallMs: 60_002)
-    #expect(weight(heavy, 1) == 500)
+    weights.append(weight(heavy, 1))
     heavy.add(client(1), 4, wallMs: 60_002 + 2 * 60_000)
-    #expect(weight(heavy, 1) == 500 / 4 + 4)
+    weights.append(weight(heavy, 1))
+    #expect(weights == [1000, 500, 500 / 4 + 4])
     heavy.halve(wallMs: 100 * 60_000)
     #expect(heavy.clients.isEmpty)
   }
