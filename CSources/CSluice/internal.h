@@ -41,6 +41,7 @@ enum {
   STALL_MS = 1000,              // a reset waits this long for the kernel to get rid of bytes
   FAREWELL_MS = 1000,           // a rejected client may take this long to read the reply
   TUNE_AFTER_MS = 4000,         // when a dialled socket gets its keepalive options
+  MEASURED_US = 100000,         // TCP_INFO of connections that last this long, see stats_measure
   KEEPALIVE_IDLE_S = 60,
   KEEPALIVE_INTERVAL_S = 15,
   KEEPALIVE_COUNT = 5,

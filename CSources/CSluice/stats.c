@@ -28,6 +28,7 @@ enum sluice_result sluice_worker_endpoints(const struct sluice_worker *w, struct
   if (sys_peer_name(c->sides[0].descriptor, (struct sockaddr *)&name, &length) != 0)
     return sluice_result_stale;
   endpoint_decode(&name, client);
+  if (!local) return sluice_result_done;
   memset(&name, 0, sizeof name);
   length = sizeof name;
   if (sys_own_name(c->sides[0].descriptor, (struct sockaddr *)&name, &length) != 0)
@@ -88,9 +89,10 @@ uint32_t sluice_worker_kill_all(struct sluice_worker *w, uint32_t listener, enum
 
 void sluice_worker_measure(struct sluice_worker *w, bool wanted) { w->measures = wanted; }
 
-// While both sockets are still open; what the kernel knows outlives a reset.
+// While both sockets are still open; what the kernel knows outlives a reset. A connection shorter
+// than MEASURED_US is hardly more than its handshake, and asking would be 2 % of its cost.
 void stats_measure(const struct sluice_worker *w, struct connection *c) {
-  if (!w->measures) return;
+  if (!w->measures || c->summary.duration_us < MEASURED_US) return;
   struct sluice_path *paths[2] = {&c->summary.client_path, &c->summary.upstream_path};
   for (int i = 0; i < 2; i++) {
     const struct side *side = &c->sides[i];

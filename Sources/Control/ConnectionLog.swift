@@ -138,10 +138,10 @@ package final class ConnectionLog: Sendable {
   /// The file's name is looked at this often, so a rename is noticed within a second; and lines
   /// about suppressed ones come as often.
   private static let lookEveryMs: Int32 = 1000
-  /// What a batch of lines keeps for the next one: 5 ms of 30,000 connections a second.
-  private static let keptCapacity = 64 * 1024
-  /// Lines gather this long before they are taken: at most 200 wakes and writes a second.
-  private static let gatherMs: UInt32 = 5
+  /// What a batch of lines keeps for the next one: 20 ms of 30,000 connections a second.
+  private static let keptCapacity = 256 * 1024
+  /// Lines gather this long before they are taken: at most 50 wakes and writes a second.
+  private static let gatherMs: UInt32 = 20
 
   private func run(_ writer: inout ConnectionLogWriter) {
     var batch: [UInt8] = []
@@ -157,7 +157,7 @@ package final class ConnectionLog: Sendable {
         if closing { queue.close() }
         let taken = queue.take(&batch)
         suppressed.merge(taken.suppressed, uniquingKeysWith: +)
-        write(&batch, lost: taken.lost, with: &writer)
+        write(&batch, count: taken.count, lost: taken.lost, with: &writer)
       }
       let now = Clock.monotonicNs
       if closing || now - toldNs >= UInt64(ConnectionLog.lookEveryMs) * 1_000_000 {
@@ -165,8 +165,9 @@ package final class ConnectionLog: Sendable {
         for (reason, lines) in suppressed.sorted(by: { $0.key < $1.key }) {
           line.append(event: .suppressed(reason: reason, lines: lines), to: &batch)
         }
+        let count = UInt64(suppressed.count)
         suppressed = [:]
-        write(&batch, lost: 0, with: &writer)
+        write(&batch, count: count, lost: 0, with: &writer)
       }
       if closing { return }
     }
@@ -174,10 +175,11 @@ package final class ConnectionLog: Sendable {
 
   /// Writes and empties the batch.
   private func write(
-    _ batch: inout [UInt8], lost: UInt64, with writer: inout ConnectionLogWriter
+    _ batch: inout [UInt8], count: UInt64, lost: UInt64,
+    with writer: inout ConnectionLogWriter
   ) {
     writer.lost += lost
-    let result = writer.write(batch) { [self] in isPastClosing }
+    let result = writer.write(batch, count: count) { [self] in isPastClosing }
     tally.wrote(result.written)
     tally.drop(result.lost)
     // A burst's memory goes back; an everyday batch keeps its own.

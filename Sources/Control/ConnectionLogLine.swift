@@ -19,22 +19,26 @@ package struct ConnectionLogLine: Sendable {
   }
 
   package let form: Form
-  private let fields: [(field: LogField, opening: [UInt8])]
+  private let fields: [LogField]
+  /// What stands before the value of each field, `"client":` for one, one after the other.
+  private let openings: [UInt8]
+  /// Where the opening of each field ends.
+  private let openingEnds: [Int]
 
   package init(_ form: Form, _ fields: [LogField] = LogField.allCases) {
     self.form = form
-    self.fields = fields.map { field in
-      switch form {
-      case .json: (field, Array("\"\(field.rawValue)\":".utf8))
-      case .text: (field, Array("\(field.rawValue)=".utf8))
-      case .journal: (field, Array("SLUICE_\(field.rawValue.uppercased())=".utf8))
-      }
+    self.fields = fields
+    var openings: [UInt8] = []
+    openingEnds = fields.map { field in
+      openings.append(opening: field.rawValue, in: form)
+      return openings.count
     }
+    self.openings = openings
   }
 
   /// What of a connection has to be found out for these fields.
   package var needs: RecordNeeds {
-    let asksForPaths = fields.contains { field, _ in
+    let asksForPaths = fields.contains { field in
       switch field {
       case .clientRttMs, .clientRetransmits, .upstreamRttMs, .upstreamRetransmits: true
       default: false
@@ -43,26 +47,44 @@ package struct ConnectionLogLine: Sendable {
     return asksForPaths ? [.records, .paths] : .records
   }
 
-  /// Appends the line with its line feed. Nothing is allocated when `line` has the room, which it
+  /// Appends the line with its line feed. Nothing is allocated when `lines` has the room, which it
   /// has once it held a line as long; Unix addresses and names longer than 15 bytes included.
-  package func append(_ record: ConnectionRecord, to line: inout [UInt8]) {
-    var out = LogValues(form: form, line: line)
-    line = []
-    out.begin()
-    if form == .journal { out.message(of: record) }
-    for (field, opening) in fields { out.append(field, opening, of: record) }
-    out.end()
-    line = out.line
+  package func append(_ record: ConnectionRecord, to lines: inout [UInt8]) {
+    lines.append(addingCapacity: mostBytes(record)) { line in
+      if form == .json { line.append(UInt8(ascii: "{")) }
+      if form == .journal { line.append(messageOf: record) }
+      for index in fields.indices { append(index, of: record, to: &line) }
+      line.end(form)
+    }
   }
 
   /// A line about the log itself.
-  package func append(event: LogEvent, to line: inout [UInt8]) {
-    var out = LogValues(form: form, line: line)
-    line = []
-    out.begin()
-    out.event(event)
-    out.end()
-    line = out.line
+  package func append(event: LogEvent, to lines: inout [UInt8]) {
+    lines.append(addingCapacity: ConnectionLogLine.mostPlainBytes) { line in
+      if form == .json { line.append(UInt8(ascii: "{")) }
+      line.append(event: event, in: form)
+      line.end(form)
+    }
+  }
+
+  /// Numbers, times and our own words need no more than this, all fields together.
+  private static let mostPlainBytes = 2048
+
+  /// What is written of a record is no longer than this: what came from outside or from the
+  /// configuration may be escaped, one byte as six, and stands in the message and in its field.
+  private func mostBytes(_ record: ConnectionRecord) -> Int {
+    var named = record.listener.utf8.count
+    named += record.backend?.utf8.count ?? 0
+    named += record.server?.utf8.count ?? 0
+    named += record.client?.textLimit ?? 0
+    named += record.local?.textLimit ?? 0
+    if let introduction = record.introduction {
+      named += introduction.sender?.textLimit ?? 0
+      named += introduction.types.count + introduction.uniqueID.count
+      named += introduction.firstBytes.count
+    }
+    if let hello = record.hello { named += hello.serverName.count + hello.protocols.count }
+    return ConnectionLogLine.mostPlainBytes + openings.count + 12 * named
   }
 
   /// How many entries these are.
@@ -87,114 +109,215 @@ package enum LogEvent: Sendable, Equatable {
   case suppressed(reason: String, lines: UInt64)
 }
 
-/// A line while it is written. `line` is moved in and out, so that it is never copied.
-private struct LogValues {
-  let form: ConnectionLogLine.Form
-  var line: [UInt8]
-  private var start = 0
-
-  init(form: ConnectionLogLine.Form, line: [UInt8]) {
-    self.form = form
-    self.line = line
-  }
-
-  mutating func begin() {
-    start = line.count
-    if form == .json { line.append(UInt8(ascii: "{")) }
-  }
-
-  mutating func end() {
-    switch form {
-    case .json:
-      // The last comma, if there was a field at all.
-      if line.last == UInt8(ascii: ",") { line.removeLast() }
-      line.append(text: "}\n")
-    case .text:
-      if line.count > start { line.removeLast() }
-      line.append(UInt8(ascii: "\n"))
-    case .journal:
-      line.append(UInt8(ascii: "\n"))
-    }
-  }
-
-  // ---- fields ------------------------------------------------------------------------------
-
-  mutating func append(_ field: LogField, _ opening: [UInt8], of record: ConnectionRecord) {
-    switch field {
-    case .time: time(opening, record.endedWallMs)
-    case .id: id(opening, record.id)
-    case .listener: text(opening, record.listener)
-    case .client: address(opening, record.client)
-    case .local: address(opening, record.local)
-    case .backend: text(opening, record.backend)
-    case .server: text(opening, record.server)
-    case .tries: number(opening, UInt64(record.tries))
-    case .bytesUp: number(opening, record.bytesUp)
-    case .bytesDown: number(opening, record.bytesDown)
-    case .splicedUp: number(opening, record.splicedUp)
-    case .splicedDown: number(opening, record.splicedDown)
-    case .connectMs: milliseconds(opening, record.connectUs)
-    case .firstByteMs: milliseconds(opening, record.firstByteUs)
-    case .durationMs: milliseconds(opening, record.durationUs)
-    case .halfClosedMs: milliseconds(opening, record.halfClosedUs)
-    case .clientRttMs: milliseconds(opening, record.clientPath?.rttUs)
-    case .clientRetransmits: number(opening, record.clientPath?.retransmits)
-    case .upstreamRttMs: milliseconds(opening, record.upstreamPath?.rttUs)
-    case .upstreamRetransmits: number(opening, record.upstreamPath?.retransmits)
-    case .end: text(opening, record.end.rawValue)
-    case .reason: text(opening, record.reason)
+extension ConnectionLogLine {
+  private func append(
+    _ index: Int, of record: ConnectionRecord, to line: inout OutputSpan<UInt8>
+  ) {
+    switch fields[index] {
+    case .time:
+      plain(index, &line) { Clock.appendTimestamp(wallMs: record.endedWallMs, to: &$0) }
+    case .id: plain(index, &line) { record.id.append(to: &$0) }
+    case .listener: text(index, record.listener, &line)
+    case .client: address(index, record.client, &line)
+    case .local: address(index, record.local, &line)
+    case .backend: text(index, record.backend, &line)
+    case .server: text(index, record.server, &line)
+    case .tries: number(index, UInt64(record.tries), &line)
+    case .bytesUp: number(index, record.bytesUp, &line)
+    case .bytesDown: number(index, record.bytesDown, &line)
+    case .splicedUp: number(index, record.splicedUp, &line)
+    case .splicedDown: number(index, record.splicedDown, &line)
+    case .connectMs: milliseconds(index, record.connectUs, &line)
+    case .firstByteMs: milliseconds(index, record.firstByteUs, &line)
+    case .durationMs: milliseconds(index, record.durationUs, &line)
+    case .halfClosedMs: milliseconds(index, record.halfClosedUs, &line)
+    case .clientRttMs: milliseconds(index, record.clientPath?.rttUs, &line)
+    case .clientRetransmits: number(index, record.clientPath?.retransmits, &line)
+    case .upstreamRttMs: milliseconds(index, record.upstreamPath?.rttUs, &line)
+    case .upstreamRetransmits: number(index, record.upstreamPath?.retransmits, &line)
+    case .end: text(index, record.end.rawValue, &line)
+    case .reason: text(index, record.reason, &line)
     case .sender, .header, .tlvs, .senderID, .tlvsDropped, .firstBytes:
-      if let introduction = record.introduction { append(field, opening, of: introduction) }
+      if let introduction = record.introduction { append(index, of: introduction, to: &line) }
     case .sni, .alpn, .ech:
-      if let hello = record.hello { append(field, opening, of: hello) }
+      if let hello = record.hello { append(index, of: hello, to: &line) }
     }
   }
 
   /// Only lines of connections that have something to tell have these fields.
-  private mutating func append(
-    _ field: LogField, _ opening: [UInt8], of introduction: ConnectionRecord.Introduction
+  private func append(
+    _ index: Int, of introduction: ConnectionRecord.Introduction,
+    to line: inout OutputSpan<UInt8>
   ) {
-    switch field {
-    case .sender where introduction.sender != nil: address(opening, introduction.sender)
-    case .header: text(opening, introduction.header)
-    case .tlvs where !introduction.types.isEmpty: hexadecimal(opening, introduction.types)
-    case .senderID where !introduction.uniqueID.isEmpty: bytes(opening, introduction.uniqueID)
+    switch fields[index] {
+    case .sender where introduction.sender != nil: address(index, introduction.sender, &line)
+    case .header: text(index, introduction.header, &line)
+    case .tlvs where !introduction.types.isEmpty:
+      plain(index, &line) { $0.append(hexadecimal: introduction.types) }
+    case .senderID where !introduction.uniqueID.isEmpty:
+      bytes(index, introduction.uniqueID, &line)
     case .tlvsDropped where introduction.tlvsDropped > 0:
-      number(opening, UInt64(introduction.tlvsDropped))
+      number(index, UInt64(introduction.tlvsDropped), &line)
     case .firstBytes where !introduction.firstBytes.isEmpty:
-      hexadecimal(opening, introduction.firstBytes)
+      plain(index, &line) { $0.append(hexadecimal: introduction.firstBytes) }
     default: break
     }
   }
 
   /// Only lines of connections whose ClientHello was read have these.
-  private mutating func append(
-    _ field: LogField, _ opening: [UInt8], of hello: ConnectionRecord.Hello
+  private func append(
+    _ index: Int, of hello: ConnectionRecord.Hello, to line: inout OutputSpan<UInt8>
   ) {
-    switch field {
-    case .sni: bytes(opening, hello.serverName)
-    case .alpn: bytes(opening, hello.protocols)
-    case .ech: bare(opening, hello.offersECH ? "true" : "false")
+    switch fields[index] {
+    case .sni: bytes(index, hello.serverName, &line)
+    case .alpn: bytes(index, hello.protocols, &line)
+    case .ech:
+      open(index, &line)
+      line.append(text: hello.offersECH ? "true" : "false")
+      line.close(form)
     default: break
     }
   }
 
-  /// The sentence that `journalctl` shows; the fields tell the rest.
-  mutating func message(of record: ConnectionRecord) {
-    line.append(text: "MESSAGE=")
-    line.append(escaped: record.listener.utf8)
-    line.append(text: " ")
-    record.client?.append(to: &line)
-    if let server = record.server {
-      line.append(text: " -> ")
-      line.append(escaped: server.utf8)
+  // ---- values ------------------------------------------------------------------------------
+
+  private func open(_ index: Int, _ line: inout OutputSpan<UInt8>) {
+    let openings = openings.span
+    for at in (index == 0 ? 0 : openingEnds[index - 1])..<openingEnds[index] {
+      line.append(openings[at])
     }
-    line.append(text: ": ")
-    line.append(text: record.reason ?? record.end.rawValue)
-    line.append(text: "\nPRIORITY=6\nSYSLOG_IDENTIFIER=sluice\n")
   }
 
-  mutating func event(_ event: LogEvent) {
+  private func none(_ index: Int, _ line: inout OutputSpan<UInt8>) {
+    guard form != .journal else { return }  // a field that is not there
+    open(index, &line)
+    line.append(text: form == .json ? "null" : "-")
+    line.close(form)
+  }
+
+  private func number(_ index: Int, _ value: UInt64?, _ line: inout OutputSpan<UInt8>) {
+    guard let value else { return none(index, &line) }
+    open(index, &line)
+    line.append(decimal: value)
+    line.close(form)
+  }
+
+  private func milliseconds(_ index: Int, _ us: UInt64?, _ line: inout OutputSpan<UInt8>) {
+    guard let us else { return none(index, &line) }
+    open(index, &line)
+    line.append(milliseconds: us)
+    line.close(form)
+  }
+
+  /// Text of letters, digits and points: it never needs escaping, and quotes in JSON only.
+  private func plain(
+    _ index: Int, _ line: inout OutputSpan<UInt8>, _ body: (inout OutputSpan<UInt8>) -> Void
+  ) {
+    open(index, &line)
+    line.append(in: form, plain: body)
+    line.close(form)
+  }
+
+  /// Bytes from outside as text; what is no UTF-8 is replaced, and none is no value.
+  private func bytes(_ index: Int, _ bytes: [UInt8], _ line: inout OutputSpan<UInt8>) {
+    text(index, bytes.isEmpty ? nil : String(decoding: bytes, as: UTF8.self), &line)
+  }
+
+  private func text(_ index: Int, _ value: String?, _ line: inout OutputSpan<UInt8>) {
+    guard let value else { return none(index, &line) }
+    open(index, &line)
+    line.append(in: form, quoted: value.utf8)
+    line.close(form)
+  }
+
+  /// Only a Unix path can hold bytes that need escaping.
+  private func address(
+    _ index: Int, _ address: SocketAddress?, _ line: inout OutputSpan<UInt8>
+  ) {
+    guard let address else { return none(index, &line) }
+    guard case .unix = address else { return plain(index, &line) { address.append(to: &$0) } }
+    open(index, &line)
+    line.append(in: form, quoted: address.description.utf8)
+    line.close(form)
+  }
+}
+
+// How the three forms differ.
+extension ByteSink where Self: ~Copyable & ~Escapable {
+  fileprivate mutating func append(opening name: String, in form: ConnectionLogLine.Form) {
+    switch form {
+    case .json:
+      append(text: "\"\(name)\":")
+    case .text:
+      append(text: "\(name)=")
+    case .journal:
+      append(text: "SLUICE_\(name.uppercased())=")
+    }
+  }
+
+  /// After a value.
+  fileprivate mutating func close(_ form: ConnectionLogLine.Form) {
+    switch form {
+    case .json: append(UInt8(ascii: ","))
+    case .text: append(UInt8(ascii: " "))
+    case .journal: append(UInt8(ascii: "\n"))
+    }
+  }
+
+  fileprivate mutating func append(
+    in form: ConnectionLogLine.Form, plain body: (inout Self) -> Void
+  ) {
+    if form == .json { append(UInt8(ascii: "\"")) }
+    body(&self)
+    if form == .json { append(UInt8(ascii: "\"")) }
+  }
+
+  fileprivate mutating func append(
+    in form: ConnectionLogLine.Form, quoted text: String.UTF8View
+  ) {
+    let wantsQuotes: Bool =
+      switch form {
+      case .json: true
+      case .text: ConnectionLogLine.needsQuotes(text)
+      case .journal: false
+      }
+    if wantsQuotes { append(UInt8(ascii: "\"")) }
+    append(escaped: text)
+    if wantsQuotes { append(UInt8(ascii: "\"")) }
+  }
+}
+
+extension OutputSpan<UInt8> {
+  /// After the last field: its comma or blank goes.
+  fileprivate mutating func end(_ form: ConnectionLogLine.Form) {
+    switch form {
+    case .json:
+      if span[count - 1] == UInt8(ascii: ",") { _ = removeLast() }
+      append(text: "}\n")
+    case .text:
+      if count > 0 { _ = removeLast() }
+      append(UInt8(ascii: "\n"))
+    case .journal:
+      append(UInt8(ascii: "\n"))
+    }
+  }
+
+  /// The sentence that `journalctl` shows; the fields tell the rest.
+  fileprivate mutating func append(messageOf record: ConnectionRecord) {
+    append(text: "MESSAGE=")
+    append(escaped: record.listener.utf8)
+    append(text: " ")
+    if let client = record.client { append(escaped: client.description.utf8) }
+    if let server = record.server {
+      append(text: " -> ")
+      append(escaped: server.utf8)
+    }
+    append(text: ": ")
+    append(text: record.reason ?? record.end.rawValue)
+    append(text: "\nPRIORITY=6\nSYSLOG_IDENTIFIER=sluice\n")
+  }
+
+  fileprivate mutating func append(event: LogEvent, in form: ConnectionLogLine.Form) {
     let (word, reason, lines): (String, String?, UInt64) =
       switch event {
       case .dropped(let lines): ("log.dropped", nil, lines)
@@ -202,128 +325,28 @@ private struct LogValues {
       }
     if form == .journal {
       let about = reason.map { " about \($0)" } ?? ""
-      line.append(text: "MESSAGE=\(lines) lines\(about): \(word)\n")
-      line.append(text: "PRIORITY=4\nSYSLOG_IDENTIFIER=sluice\n")
+      append(text: "MESSAGE=\(lines) lines\(about): \(word)\n")
+      append(text: "PRIORITY=4\nSYSLOG_IDENTIFIER=sluice\n")
     }
-    time(opening("time"), Clock.wallMs)
-    text(opening("event"), word)
-    if let reason { text(opening("reason"), reason) }
-    number(opening("lines"), lines)
-  }
-
-  private func opening(_ name: String) -> [UInt8] {
-    switch form {
-    case .json: Array("\"\(name)\":".utf8)
-    case .text: Array("\(name)=".utf8)
-    case .journal: Array("SLUICE_\(name.uppercased())=".utf8)
+    append(opening: "time", in: form)
+    append(in: form, plain: { Clock.appendTimestamp(wallMs: Clock.wallMs, to: &$0) })
+    close(form)
+    for (name, value) in [("event", word), ("reason", reason)] {
+      guard let value else { continue }
+      append(opening: name, in: form)
+      append(in: form, quoted: value.utf8)
+      close(form)
     }
+    append(opening: "lines", in: form)
+    append(decimal: lines)
+    close(form)
   }
+}
 
-  // ---- values ------------------------------------------------------------------------------
-
-  private mutating func close() {
-    switch form {
-    case .json: line.append(UInt8(ascii: ","))
-    case .text: line.append(UInt8(ascii: " "))
-    case .journal: line.append(UInt8(ascii: "\n"))
-    }
-  }
-
-  private mutating func none(_ opening: [UInt8]) {
-    switch form {
-    case .json: bare(opening, "null")
-    case .text: bare(opening, "-")
-    case .journal: break  // a field that is not there
-    }
-  }
-
-  private mutating func bare(_ opening: [UInt8], _ value: String) {
-    line.append(contentsOf: opening)
-    line.append(text: value)
-    close()
-  }
-
-  private mutating func number(_ opening: [UInt8], _ value: UInt64?) {
-    guard let value else { return none(opening) }
-    line.append(contentsOf: opening)
-    line.append(decimal: value)
-    close()
-  }
-
-  private mutating func milliseconds(_ opening: [UInt8], _ us: UInt64?) {
-    guard let us else { return none(opening) }
-    line.append(contentsOf: opening)
-    line.append(milliseconds: us)
-    close()
-  }
-
-  /// Text of letters, digits and points: it never needs escaping, and quotes in JSON only.
-  private mutating func plain(_ opening: [UInt8], _ body: (inout [UInt8]) -> Void) {
-    line.append(contentsOf: opening)
-    if form == .json { line.append(UInt8(ascii: "\"")) }
-    body(&line)
-    if form == .json { line.append(UInt8(ascii: "\"")) }
-    close()
-  }
-
-  private mutating func time(_ opening: [UInt8], _ wallMs: UInt64) {
-    plain(opening) { Clock.appendTimestamp(wallMs: wallMs, to: &$0) }
-  }
-
-  private mutating func id(_ opening: [UInt8], _ id: UniqueID) {
-    plain(opening) { id.append(to: &$0) }
-  }
-
-  private mutating func hexadecimal(_ opening: [UInt8], _ bytes: [UInt8]) {
-    plain(opening) { $0.append(hexadecimal: bytes) }
-  }
-
-  /// Bytes from outside as text; what is no UTF-8 is replaced, and none is no value.
-  private mutating func bytes(_ opening: [UInt8], _ bytes: [UInt8]) {
-    text(opening, bytes.isEmpty ? nil : String(decoding: bytes, as: UTF8.self))
-  }
-
-  private mutating func text(_ opening: [UInt8], _ value: String?) {
-    guard let value else { return none(opening) }
-    line.append(contentsOf: opening)
-    quoted(value.utf8)
-    close()
-  }
-
-  /// Only a Unix path can hold bytes that need escaping: an address is written plain first, and
-  /// again when it does.
-  private mutating func address(_ opening: [UInt8], _ address: SocketAddress?) {
-    guard let address else { return none(opening) }
-    line.append(contentsOf: opening)
-    guard case .unix = address else {
-      if form == .json { line.append(UInt8(ascii: "\"")) }
-      address.append(to: &line)
-      if form == .json { line.append(UInt8(ascii: "\"")) }
-      return close()
-    }
-    let start = line.count
-    address.append(to: &line)
-    let path = Array(line[start...])
-    line.removeLast(path.count)
-    quoted(path)
-    close()
-  }
-
-  private mutating func quoted(_ text: some Collection<UInt8>) {
-    let wantsQuotes: Bool =
-      switch form {
-      case .json: true
-      case .text: needsQuotes(text)
-      case .journal: false
-      }
-    if wantsQuotes { line.append(UInt8(ascii: "\"")) }
-    line.append(escaped: text)
-    if wantsQuotes { line.append(UInt8(ascii: "\"")) }
-  }
-
+extension ConnectionLogLine {
   /// In the text form: what a reader who splits at blanks and `=` would misread, and what looks
   /// like no value.
-  private func needsQuotes(_ text: some Collection<UInt8>) -> Bool {
+  fileprivate static func needsQuotes(_ text: String.UTF8View) -> Bool {
     if text.isEmpty || text.elementsEqual(CollectionOfOne(UInt8(ascii: "-"))) { return true }
     return text.contains { byte in
       byte <= UInt8(ascii: " ") || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "=")

@@ -5,6 +5,7 @@ internal import System
 final class ConnectionLogQueue: Sendable {
   private struct State {
     var lines: [UInt8] = []
+    var count: UInt64 = 0
     var lost: UInt64 = 0
     /// By reason: lines that were left out.
     var suppressed: [String: UInt64] = [:]
@@ -13,6 +14,8 @@ final class ConnectionLogQueue: Sendable {
 
   /// What the log's thread takes at once.
   struct Taken {
+    /// Lines in the batch.
+    var count: UInt64 = 0
     var lost: UInt64 = 0
     var suppressed: [String: UInt64] = [:]
   }
@@ -36,6 +39,7 @@ final class ConnectionLogQueue: Sendable {
       }
       let wasEmpty = state.lines.isEmpty
       state.lines.append(contentsOf: lines)
+      state.count += count
       return (true, wasEmpty)
     }
   }
@@ -48,8 +52,8 @@ final class ConnectionLogQueue: Sendable {
   func take(_ batch: inout [UInt8]) -> Taken {
     state.withLock { state in
       swap(&batch, &state.lines)
-      defer { (state.lost, state.suppressed) = (0, [:]) }
-      return Taken(lost: state.lost, suppressed: state.suppressed)
+      defer { (state.count, state.lost, state.suppressed) = (0, 0, [:]) }
+      return Taken(count: state.count, lost: state.lost, suppressed: state.suppressed)
     }
   }
 

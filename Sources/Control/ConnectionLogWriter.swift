@@ -83,12 +83,11 @@ struct ConnectionLogWriter: ~Copyable {
     }
   }
 
-  /// Writes whole lines, and the count of lost ones when there are any. Waits for a reader who is
-  /// slow until `isOver` says to give up; what fails is counted as lost.
+  /// Writes whole lines, `count` of them, and the count of lost ones when there are any. Waits for
+  /// a reader who is slow until `isOver` says to give up; what fails is counted as lost.
   mutating func write(
-    _ lines: [UInt8], until isOver: () -> Bool
+    _ lines: [UInt8], count: UInt64, until isOver: () -> Bool
   ) -> (written: UInt64, lost: UInt64) {
-    let count = line.count(lines.span)
     let before = lost
     guard writeAll(lines.span, until: isOver) else {
       return (count - min(count, lost - before), lost - before)

@@ -1,20 +1,7 @@
 internal import Wire
 
 /// Text of lines, without the standard library's formatting: it would allocate for each value.
-extension [UInt8] {
-  mutating func append(text: String) {
-    append(contentsOf: text.utf8)
-  }
-
-  mutating func append(decimal value: UInt64) {
-    var unit: UInt64 = 1
-    while value / unit >= 10 { unit *= 10 }
-    while unit > 0 {
-      append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: value / unit % 10))
-      unit /= 10
-    }
-  }
-
+extension ByteSink where Self: ~Copyable & ~Escapable {
   /// Microseconds as milliseconds: 120 is `0.12`, 20300 is `20.3`, 0 is `0.0`.
   mutating func append(milliseconds us: UInt64) {
     append(decimal: us / 1000)

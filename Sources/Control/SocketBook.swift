@@ -14,6 +14,13 @@ struct Binding: Sendable, Equatable {
   let congestion: String
   /// A socket that was handed over, to be used instead of one of our own.
   let inherited: Int32?
+
+  /// The one address that connections reach here, if it is one. Of a socket that was handed over
+  /// nobody knows: TPROXY brings connections to others.
+  fileprivate var reached: SocketAddress? {
+    if case .unix = address { return address }
+    return address.isWildcard || address.port == 0 || inherited != nil ? nil : address
+  }
 }
 
 /// Which listening sockets stand where. A socket is known by its address and keeps its tag as long
@@ -78,7 +85,7 @@ struct SocketBook: Sendable {
       step.entries.append(
         SocketEntry(
           tag: tag, listener: binding.listener,
-          path: binding.address.port == nil ? binding.address : nil))
+          local: binding.reached))
     }
     return step
   }

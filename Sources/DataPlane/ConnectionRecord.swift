@@ -33,7 +33,7 @@ package struct ConnectionRecord: Sendable, Equatable {
   /// Between the two FINs.
   package var halfClosedUs: UInt64 = 0
   /// What the kernel measured on the way to the client, and to the last server that was reached;
-  /// nil where it was not asked, or is no TCP.
+  /// nil where it was not asked, is no TCP, or the connection was shorter than 100 ms.
   package var clientPath: Path?
   package var upstreamPath: Path?
   /// Who ended it first, and how.

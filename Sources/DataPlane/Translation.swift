@@ -152,7 +152,7 @@ extension ConnectionRecord {
     let reason = RejectReason(number: summary.reason)
     let socket = table.socket(tag: tag)
     var local = memory.local
-    if case .unix = local { local = socket?.path ?? local }
+    if case .unix = local { local = socket?.local ?? local }
     self.init(
       endedWallMs: endedWallMs, id: memory.id,
       listener: socket.map { table.listeners[$0.listener].name } ?? "",

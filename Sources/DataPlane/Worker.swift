@@ -93,9 +93,16 @@ internal import Wire
     Int(unsafe sluice_worker_kill_all(raw, UInt32.max, end, &cursor, most))
   }
 
-  /// The client's address and the one it reached; nil when it is gone already.
-  func endpoints(_ id: sluice_id) -> (client: SocketAddress, local: SocketAddress)? {
+  /// The client's address and the one it reached; nil when it is gone already. `known` spares the
+  /// question for the latter.
+  func endpoints(
+    _ id: sluice_id, reached known: SocketAddress? = nil
+  ) -> (client: SocketAddress, local: SocketAddress)? {
     var client = sluice_endpoint()
+    if let known {
+      guard unsafe sluice_worker_endpoints(raw, id, &client, nil) == .done else { return nil }
+      return (SocketAddress(client), known)
+    }
     var local = sluice_endpoint()
     guard unsafe sluice_worker_endpoints(raw, id, &client, &local) == .done else { return nil }
     return (SocketAddress(client), SocketAddress(local))

@@ -59,15 +59,16 @@ extension WorkerLoop {
     memory.id = ids.next(wallMs: wallMs)
     memory.generation = enter(event)
     guard let table = generations.table(memory.generation),
-      let place = table.socket(tag: event.listener)?.listener
+      let socket = table.socket(tag: event.listener)
     else { return follow(.reject(.noRoute), event, &memory, router.table) }
+    let place = socket.listener
     counts.accepted(listener: table.series.listeners[place])
     let listener = table.listeners[place]
     guard enter(place, &memory, table) else {
       return follow(.reject(.listenerFull), event, &memory, table)
     }
     guard needsAddresses(listener, table) else { return decide(event, &memory, table, .no) }
-    guard let endpoints = worker.endpoints(event.id) else {
+    guard let endpoints = worker.endpoints(event.id, reached: socket.local) else {
       return follow(.reject(.clientGone), event, &memory, table)
     }
     memory.client = endpoints.client
@@ -98,7 +99,7 @@ extension WorkerLoop {
     worker.hold(event.id, limit: listener.holdLimit, withinMs: listener.headerMs)
   }
 
-  /// Two system calls per connection, which a relay without log, header and trust does not need.
+  /// System calls that a relay without log, header and trust does not need.
   func needsAddresses(_ listener: ListenerEntry, _ table: RouteTable) -> Bool {
     let backend = table.backends[listener.backend]
     return needs.contains(.records) || counts.clientsByBytes.isOn || !bans.isEmpty

@@ -125,13 +125,14 @@ package struct SocketEntry: Sendable {
   package let tag: UInt32
   /// Index into `RouteTable.listeners`.
   package let listener: Int
-  /// Of a Unix socket, whose connections know no address of their own.
-  package let path: SocketAddress?
+  /// The address that all its connections reach; nil where each has to be asked, as below a
+  /// wildcard. Connections of a Unix socket know no path of their own.
+  package let local: SocketAddress?
 
-  package init(tag: UInt32, listener: Int, path: SocketAddress? = nil) {
+  package init(tag: UInt32, listener: Int, local: SocketAddress? = nil) {
     self.tag = tag
     self.listener = listener
-    self.path = path
+    self.local = local
   }
 }
 

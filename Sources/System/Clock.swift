@@ -11,6 +11,11 @@ package enum Clock {
   /// Appends `2026-11-21T01:23:45.678Z`, 24 bytes (RFC 3339 section 5.6), without allocating when
   /// `text` has the room. Years above 9999 are written as 9999.
   package static func appendTimestamp(wallMs: UInt64, to text: inout [UInt8]) {
+    text.append(addingCapacity: timestampBytes) { appendTimestamp(wallMs: wallMs, to: &$0) }
+  }
+
+  /// Appends the 24 bytes to `text`, which has the room.
+  package static func appendTimestamp(wallMs: UInt64, to text: inout OutputSpan<UInt8>) {
     let ms = Int(min(wallMs, lastWallMs))
     let (days, msOfDay) = ms.quotientAndRemainder(dividingBy: 86_400_000)
     let date = civilDate(daysSince1970: days)
@@ -30,6 +35,8 @@ package enum Clock {
     text.append(UInt8(ascii: "Z"))
   }
 
+  package static let timestampBytes = 24
+
   /// The time now, as `appendTimestamp` writes it.
   package static var timestamp: String {
     var text: [UInt8] = []
@@ -40,13 +47,15 @@ package enum Clock {
   /// 9999-12-31T23:59:59.999Z, the last time with a four-digit year.
   private static let lastWallMs: UInt64 = 253_402_300_799_999
 
-  private static func appendDecimal(_ value: Int, digits: Int, to text: inout [UInt8]) {
-    var unit = 1
-    for _ in 1..<digits { unit *= 10 }
-    while unit > 0 {
-      text.append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: value / unit % 10))
-      unit /= 10
-    }
+  private static func appendDecimal(_ value: Int, digits: Int, to text: inout OutputSpan<UInt8>) {
+    if digits > 3 { text.append(digit(value / 1000)) }
+    if digits > 2 { text.append(digit(value / 100)) }
+    text.append(digit(value / 10))
+    text.append(digit(value))
+  }
+
+  private static func digit(_ value: Int) -> UInt8 {
+    UInt8(ascii: "0") + UInt8(truncatingIfNeeded: value % 10)
   }
 
   /// The proleptic Gregorian date, counted in eras of 400 years (146,097 days) that begin on

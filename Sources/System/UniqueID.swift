@@ -19,8 +19,15 @@ package struct UniqueID: Hashable, Comparable, Sendable, CustomStringConvertible
     (a.high, a.low) < (b.high, b.low)
   }
 
+  package static let characters = 26
+
   /// Appends the 26 characters, without allocating when `text` has the room.
   package func append(to text: inout [UInt8]) {
+    text.append(addingCapacity: UniqueID.characters) { append(to: &$0) }
+  }
+
+  /// Appends the 26 characters to `text`, which has the room.
+  package func append(to text: inout OutputSpan<UInt8>) {
     // 130 bits in 26 groups of five; the first group has only the top three of the 128.
     var shift = 125
     while shift >= 0 {
@@ -47,16 +54,13 @@ package struct UniqueID: Hashable, Comparable, Sendable, CustomStringConvertible
     return UInt8(truncatingIfNeeded: bits & 31)
   }
 
-  /// Crockford's alphabet: digits, then letters without I, L, O and U.
+  /// Crockford's alphabet: digits, then letters without I, L, O and U. Sums, since the digits are
+  /// random and branches would be guessed wrong.
   private func character(ofDigit digit: UInt8) -> UInt8 {
-    switch digit {
-    case 0..<10: return UInt8(ascii: "0") + digit
-    case 10..<18: return UInt8(ascii: "A") + digit - 10  // A to H
-    case 18..<20: return UInt8(ascii: "J") + digit - 18  // J, K
-    case 20..<22: return UInt8(ascii: "M") + digit - 20  // M, N
-    case 22..<27: return UInt8(ascii: "P") + digit - 22  // P to T
-    default: return UInt8(ascii: "V") + digit - 27  // V to Z
-    }
+    let letters: UInt8 = digit > 9 ? UInt8(ascii: "A") - UInt8(ascii: "0") - 10 : 0
+    let leftOut: UInt8 =
+      (digit > 17 ? 1 : 0) + (digit > 19 ? 1 : 0) + (digit > 21 ? 1 : 0) + (digit > 26 ? 1 : 0)
+    return UInt8(ascii: "0") + digit + letters + leftOut
   }
 }
 

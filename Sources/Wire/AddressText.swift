@@ -4,44 +4,6 @@ struct TextFault: Error, Equatable {
   var offset: Int
 }
 
-/// Something that bytes can be put at the end of: an array, or memory a caller lends. Generic use
-/// is specialised within the module, so writing text into either costs no allocation of its own.
-protocol ByteSink: ~Copyable, ~Escapable {
-  mutating func append(_ byte: UInt8)
-}
-
-extension Array: ByteSink where Element == UInt8 {}
-extension OutputSpan: ByteSink where Element == UInt8 {}
-
-extension ByteSink where Self: ~Copyable & ~Escapable {
-  /// A literal; it is read where it lies.
-  mutating func append(_ literal: String) {
-    for byte in literal.utf8 { append(byte) }
-  }
-
-  /// A number in decimal, without leading zeroes.
-  mutating func append(decimal value: UInt32) {
-    var divisor: UInt32 = 1
-    while value / divisor >= 10 { divisor *= 10 }
-    while divisor > 0 {
-      append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: value / divisor % 10))
-      divisor /= 10
-    }
-  }
-
-  /// A 16-bit group in lower-case hexadecimal without leading zeroes (RFC 5952 sections 4.1, 4.3).
-  mutating func append(hexadecimal group: UInt16) {
-    var shift: UInt16 = 12
-    while shift > 0, group >> shift == 0 { shift -= 4 }
-    while true {
-      let digit = UInt8(truncatingIfNeeded: group >> shift & 15)
-      append(digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10)
-      if shift == 0 { return }
-      shift -= 4
-    }
-  }
-}
-
 /// The text forms of IPv4 and IPv6 addresses and of decimal numbers, on bytes. Strict: what
 /// inet_pton(3) takes and nothing more, and no leading zeroes, which some readers take for octal.
 enum AddressText {
@@ -178,7 +140,7 @@ enum AddressText {
   ) {
     for octet: UInt32 in 0..<4 {
       if octet > 0 { sink.append(UInt8(ascii: ".")) }
-      sink.append(decimal: word >> (24 - 8 * octet) & 255)
+      sink.append(decimal: UInt64(word >> (24 - 8 * octet) & 255))
     }
   }
 
@@ -188,14 +150,14 @@ enum AddressText {
     high: UInt64, low: UInt64, to sink: inout Sink
   ) {
     if high == 0, low >> 32 == 0xffff {
-      sink.append("::ffff:")
+      sink.append(text: "::ffff:")
       return append(ipv4: UInt32(truncatingIfNeeded: low), to: &sink)
     }
     let run = longestZeroRun(high: high, low: low)
     var index = 0
     while index < 8 {
       if index == run.lowerBound, !run.isEmpty {
-        sink.append("::")
+        sink.append(text: "::")
         index = run.upperBound
         continue
       }

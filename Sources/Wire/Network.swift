@@ -96,13 +96,13 @@ extension Network: CustomStringConvertible {
     case .ipv4(let word, let prefix):
       AddressText.append(ipv4: word, to: &bytes)
       bytes.append(UInt8(ascii: "/"))
-      bytes.append(decimal: UInt32(prefix))
+      bytes.append(decimal: UInt64(prefix))
     case .ipv6(let high, let low, let prefix):
       AddressText.append(high: high, low: low, to: &bytes)
       bytes.append(UInt8(ascii: "/"))
-      bytes.append(decimal: UInt32(prefix))
+      bytes.append(decimal: UInt64(prefix))
     case .unix:
-      bytes.append("unix")
+      bytes.append(text: "unix")
     }
     return String(decoding: bytes, as: UTF8.self)
   }

@@ -27,12 +27,12 @@ extension ProxyV1 {
     let start = output.count
     switch ProxyPair(source: source, destination: destination) {
     case .ipv4(let from, let to):
-      output.append("PROXY TCP4 ")
+      output.append(text: "PROXY TCP4 ")
       AddressText.append(ipv4: from, to: &output)
       output.append(space)
       AddressText.append(ipv4: to, to: &output)
     case .ipv6(let from, let to):
-      output.append("PROXY TCP6 ")
+      output.append(text: "PROXY TCP6 ")
       AddressText.append(high: from.high, low: from.low, to: &output)
       output.append(space)
       AddressText.append(high: to.high, low: to.low, to: &output)
@@ -40,9 +40,9 @@ extension ProxyV1 {
       throw .notIP
     }
     output.append(space)
-    output.append(decimal: UInt32(sourcePort))
+    output.append(decimal: UInt64(sourcePort))
     output.append(space)
-    output.append(decimal: UInt32(destinationPort))
+    output.append(decimal: UInt64(destinationPort))
     output.append(carriageReturn)
     output.append(lineFeed)
     return output.count - start

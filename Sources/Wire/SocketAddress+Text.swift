@@ -88,25 +88,41 @@ extension SocketAddress: LosslessStringConvertible {
     return String(decoding: bytes, as: UTF8.self)
   }
 
-  /// Puts `description` at the end of `bytes`; allocates only what `bytes` needs to grow.
-  package func append(to bytes: inout [UInt8]) {
+  /// How many bytes of text this is at most. RFC 5952: an IPv6 address takes 39, a zone's number,
+  /// brackets and a port 19 more.
+  package var textLimit: Int {
     switch self {
-    case .ipv4(_, let port):
-      appendHost(to: &bytes)
-      bytes.append(UInt8(ascii: ":"))
-      bytes.append(decimal: UInt32(port))
-    case .ipv6(_, _, let port, _):
-      bytes.append(UInt8(ascii: "["))
-      appendHost(to: &bytes)
-      bytes.append("]:")
-      bytes.append(decimal: UInt32(port))
-    case .unix:
-      appendHost(to: &bytes)
+    case .ipv4, .ipv6: 64
+    case .unix(let path): path.utf8.count + 6
     }
   }
 
+  /// Puts `description` at the end of `bytes`; allocates only what `bytes` needs to grow.
+  package func append(to bytes: inout [UInt8]) { appendText(to: &bytes) }
+
+  /// Puts `description` at the end of `bytes`, which has the room: `textLimit`.
+  package func append(to bytes: inout OutputSpan<UInt8>) { appendText(to: &bytes) }
+
   /// Puts `hostDescription` at the end of `bytes`.
-  package func appendHost(to bytes: inout [UInt8]) {
+  package func appendHost(to bytes: inout [UInt8]) { appendHostText(to: &bytes) }
+
+  private func appendText(to bytes: inout some ByteSink & ~Copyable & ~Escapable) {
+    switch self {
+    case .ipv4(_, let port):
+      appendHostText(to: &bytes)
+      bytes.append(UInt8(ascii: ":"))
+      bytes.append(decimal: UInt64(port))
+    case .ipv6(_, _, let port, _):
+      bytes.append(UInt8(ascii: "["))
+      appendHostText(to: &bytes)
+      bytes.append(text: "]:")
+      bytes.append(decimal: UInt64(port))
+    case .unix:
+      appendHostText(to: &bytes)
+    }
+  }
+
+  private func appendHostText(to bytes: inout some ByteSink & ~Copyable & ~Escapable) {
     switch self {
     case .ipv4(let word, _):
       AddressText.append(ipv4: word, to: &bytes)
@@ -114,10 +130,10 @@ extension SocketAddress: LosslessStringConvertible {
       AddressText.append(high: high, low: low, to: &bytes)
       if scope != 0 {
         bytes.append(UInt8(ascii: "%"))
-        bytes.append(decimal: scope)
+        bytes.append(decimal: UInt64(scope))
       }
     case .unix(let path):
-      bytes.append("unix:")
+      bytes.append(text: "unix:")
       for (index, byte) in path.utf8.enumerated() {
         bytes.append(index == 0 && byte == 0 ? UInt8(ascii: "@") : byte)
       }

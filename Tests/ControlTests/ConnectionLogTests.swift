@@ -132,7 +132,7 @@ extension ConnectionLog {
     log.close(waitingAtMostMs: 1000)
     #expect(log.counts.dropped == 10 && log.counts.written == 0)
     var writer = try ConnectionLogWriter(path: "/dev/full", ConnectionLogLine(.json))
-    let result = writer.write(Array("one\ntwo\n".utf8)) { false }
+    let result = writer.write(Array("one\ntwo\n".utf8), count: 2) { false }
     #expect(result == (0, 2))
     #expect(writer.lost == 2)
   }
@@ -144,7 +144,7 @@ extension ConnectionLog {
     var writer = try ConnectionLogWriter(
       Descriptor(owning: ends.writing), ConnectionLogLine(.json))
     for text in ["one\n", "two\n"] {
-      let result = writer.write(Array(text.utf8)) { false }
+      let result = writer.write(Array(text.utf8), count: 1) { false }
       #expect(result == (0, 1))
     }
     #expect(writer.lost == 2)

@@ -55,7 +55,7 @@ import Wire
     }
     var book = SocketBook()
     let first = book.step(to: [unix("/a"), unix("/b", inherited: 3), unix("\0abstract")])
-    #expect(first.entries.map(\.path?.file) == ["/a", "/b", nil])
+    #expect(first.entries.map(\.local?.file) == ["/a", "/b", nil])
     let second = book.step(to: [])
     #expect(second.retiredPaths == ["/a"])
     #expect(second.retiredInherited == [.unix(path: "/b")])

@@ -203,7 +203,9 @@ void check_closed(struct deal *d) {
   const struct sluice_summary *s = &d->summary;
   const struct connection *c = connection_of(d);
   d->stalled = c->stalled_bytes > 0 && !c->linger;
-  MUST(s->client_path.rtt_us > 0, "slot %u: the client's path was not measured", d->id.slot);
+  MUST((s->client_path.rtt_us > 0) == (s->duration_us >= MEASURED_US),
+       "slot %u: the client's path was measured or not, after %llu us", d->id.slot,
+       (unsigned long long)s->duration_us);
   coverage.stalled += d->stalled;
   uint64_t moved = 0;
   for (int i = 0; i < 2; i++)

@@ -16,6 +16,9 @@ package struct ConnectionRecord: Sendable {
   package let firstByteMs: Double
   package let durationMs: Double
   package let halfClosedMs: Double
+  /// Round trips as the kernel measured them; nil where nobody asked.
+  package let clientRttMs: Double?
+  package let upstreamRttMs: Double?
   /// Who ended it first and how: `client.fin`, `upstream.rst`, `deadline.idle` and so on.
   package let end: String
   /// Why a connection was rejected; nil for one that was served.
@@ -61,6 +64,8 @@ package struct ConnectionRecord: Sendable {
     firstByteMs = try number("first_byte_ms")
     durationMs = try number("duration_ms")
     halfClosedMs = try number("half_closed_ms")
+    clientRttMs = object["client_rtt_ms"] == .null ? nil : try number("client_rtt_ms")
+    upstreamRttMs = object["upstream_rtt_ms"] == .null ? nil : try number("upstream_rtt_ms")
     end = try text("end")
     reason = try optionalText("reason")
     guard id.utf8.count == 26, time.utf8.count == 24, time.hasSuffix("Z") else {

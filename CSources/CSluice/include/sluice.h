@@ -120,7 +120,7 @@ enum SLUICE_CLOSED_ENUM sluice_end : uint8_t {
 
 // What the kernel has measured of a TCP connection. tcp(7), TCP_INFO
 struct sluice_path {
-  uint32_t rtt_us;       // smoothed round trip; 0: not asked for, or no TCP
+  uint32_t rtt_us;       // smoothed round trip; 0: not asked for, no TCP, or shorter than 100 ms
   uint32_t retransmits;  // segments sent again
 };
 
@@ -294,10 +294,10 @@ enum sluice_result sluice_worker_kill(struct sluice_worker *worker, struct sluic
 uint32_t sluice_worker_kill_all(struct sluice_worker *worker, uint32_t listener,
                                 enum sluice_end end, uint32_t *cursor, uint32_t most);
 
-// The client's address, and the address it reached. Two system calls at most.
+// The client's address, and the address it reached unless `local` is NULL. A system call for each.
 enum sluice_result sluice_worker_endpoints(const struct sluice_worker *worker, struct sluice_id id,
                                            struct sluice_endpoint *client,
-                                           struct sluice_endpoint *local);
+                                           struct sluice_endpoint *_Nullable local);
 
 // The caller's own memory of a connection: 64 bytes per slot, zeroed at accept.
 void *_Nullable sluice_worker_record(struct sluice_worker *worker, struct sluice_id id);

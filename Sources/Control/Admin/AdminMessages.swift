@@ -2,6 +2,7 @@ internal import AdminAPI
 internal import Config
 internal import FoundationEssentials
 internal import System
+internal import Wire
 
 /// A request to the API.
 struct AdminRequest: Sendable {

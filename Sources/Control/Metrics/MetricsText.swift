@@ -1,3 +1,5 @@
+internal import Wire
+
 /// Writes the text format of Prometheus, version 0.0.4: per family two comments, then its samples.
 /// https://prometheus.io/docs/instrumenting/exposition_formats/
 struct MetricsText {

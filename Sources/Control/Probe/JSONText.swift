@@ -1,3 +1,5 @@
+internal import Wire
+
 /// A JSON value to be printed (RFC 8259), for commands with `--json`. Members keep their order.
 enum JSONText: Sendable {
   case null
