@@ -290,6 +290,7 @@ static void usage(const char *why) {
           "  --seconds T          length of the measured window (idle: longest wait)\n"
           "  --bytes B            bulk: end after B bytes per stream instead\n"
           "  --direction up|down|duplex, --size BYTES, --rate PER_SECOND\n"
+          "  --paced              churn: connections arrive at --rate, and wait counts\n"
           "  --close backend|client, --proxy none|v1|v2, --count N (integrity), --seed N\n"
           "  --client-core N, --backend-core N, --cpu PID (repeat), --deadline SECONDS\n"
           "Addresses are loopback only. The result is one JSON object on standard output.\n",
@@ -349,6 +350,7 @@ static void parse_option(int key, const char *text) {
     case 'b': options.bytes = strtoull(text, NULL, 10); break;
     case 'z': options.size = strtoull(text, NULL, 10); break;
     case 'r': options.rate = strtoull(text, NULL, 10); break;
+    case 'R': options.paced = true; break;
     case 'c': options.count = strtoull(text, NULL, 10); break;
     case 'S': options.seed = (uint32_t)strtoul(text, NULL, 10); break;
     case 'A': options.client_core = atoi(text); break;
@@ -368,7 +370,8 @@ static void parse_options(int count, char **arguments) {
     {"connections", 1, NULL, 'n'}, {"seconds", 1, NULL, 's'},      {"deadline", 1, NULL, 'D'},
     {"bytes", 1, NULL, 'b'},       {"size", 1, NULL, 'z'},         {"rate", 1, NULL, 'r'},
     {"count", 1, NULL, 'c'},       {"seed", 1, NULL, 'S'},         {"client-core", 1, NULL, 'A'},
-    {"backend-core", 1, NULL, 'B'}, {"cpu", 1, NULL, 'P'},         {NULL, 0, NULL, 0},
+    {"backend-core", 1, NULL, 'B'}, {"cpu", 1, NULL, 'P'},
+    {"paced", 0, NULL, 'R'},       {NULL, 0, NULL, 0},
   };
   int key;
   while ((key = getopt_long(count, arguments, "", known, NULL)) != -1)

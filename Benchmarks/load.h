@@ -58,6 +58,7 @@ struct options {
   int client_core, backend_core;
   int processes[16];
   unsigned process_count;
+  bool paced;  // churn: connections come at `rate`, however long the others take
 };
 
 // The same bytes both ways on purpose: the backend must send back what it was sent.

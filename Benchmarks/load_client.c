@@ -42,6 +42,11 @@ static uint64_t message_size(void) {
   return options.workload == IDLE ? IDLE_MOVE : options.size;
 }
 
+// When request or connection number `index` of all together is due.
+static uint64_t scheduled(const struct client *client, uint64_t index) {
+  return client->start_ns + index * NS / options.rate;
+}
+
 // The lasting connection at a place, or NULL when it has been dropped.
 static struct conn *conn_at(const struct client *client, unsigned position) {
   return table_get(&client->table, client->fds[position]);
@@ -76,6 +81,7 @@ static bool open_connection(struct client *client) {
   if (options.workload != CHURN) tune(fd);
   else if (options.closes_first == CLIENT) spread_sources(client, fd);
   uint64_t begun = options.workload == CHURN ? now_ns() : 0;
+  if (options.paced) begun = scheduled(client, client->started);
   if (connect(fd, (struct sockaddr *)&options.to, options.to_length) != 0 && errno != EINPROGRESS) {
     fail(FAIL_CONNECT, "connect: %s", strerror(errno));
     close(fd);
@@ -264,11 +270,6 @@ static void request_begin(struct client *client, struct conn *conn, uint64_t beg
   request_continue(client, conn);
 }
 
-// When request number `index` of all connections together is due.
-static uint64_t scheduled(const struct client *client, uint64_t index) {
-  return client->start_ns + index * NS / options.rate;
-}
-
 static void open_loop_next(struct client *client, struct conn *conn) {
   if (conn->phase != READY || conn->done == conn->due) return;
   uint64_t index = conn->position + conn->done * options.connections;
@@ -432,14 +433,20 @@ static bool run_open_loop(struct client *client) {
   return true;
 }
 
+static bool is_due(const struct client *client) {
+  return !options.paced || scheduled(client, client->started) <= now_ns();
+}
+
 static bool run_churn(struct client *client) {
   for (;;) {
     if (out_of_time()) return false;
     client->closing = client->closing || now_ns() >= stop_ns || failure_count() > FAILURES_ENOUGH;
-    while (!client->closing && client->live < options.connections)
+    while (!client->closing && client->live < options.connections && is_due(client))
       client->closing = !open_connection(client);
     if (client->closing && client->live == 0) return true;
-    wait_and_dispatch(client, deadline_ns());
+    bool waits = options.paced && !client->closing && client->live < options.connections;
+    uint64_t next = waits ? scheduled(client, client->started) : deadline_ns();
+    wait_and_dispatch(client, earlier(next, deadline_ns()));
   }
 }
 

@@ -17,6 +17,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -269,6 +270,27 @@ int system_thread_pin(int cpu) {
   CPU_ZERO(&set);
   CPU_SET((size_t)cpu, &set);
   return -pthread_setaffinity_np(pthread_self(), sizeof set, &set);
+}
+
+// What Linux calls struct sched_attr, in its first size; glibc has it from 2.41 on.
+struct scheduling {
+  uint32_t size;
+  uint32_t policy;
+  uint64_t flags;
+  int32_t nice;
+  uint32_t priority;
+  uint64_t runtime;
+  uint64_t deadline;
+  uint64_t period;
+};
+
+void system_thread_yield(int nice) {
+  struct scheduling now = {0};
+  if (syscall(SYS_sched_getattr, 0, &now, (unsigned)sizeof now, 0) != 0) return;
+  if (now.policy != SCHED_OTHER || now.nice >= nice) return;
+  struct scheduling wanted = {
+      .size = sizeof wanted, .policy = SCHED_OTHER, .nice = nice, .runtime = 100000};
+  if (syscall(SYS_sched_setattr, 0, &wanted, 0) != 0) (void)setpriority(PRIO_PROCESS, 0, nice);
 }
 
 int system_affinity(int32_t *cpus, int capacity) {

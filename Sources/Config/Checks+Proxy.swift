@@ -62,7 +62,7 @@ extension Checks {
 
   /// Of several for one network the first: a listener's own wins over what it inherits.
   private static func distinct(_ sources: [TrustedSource]) -> [TrustedSource] {
-    var seen: Set<Network> = []
+    var seen = Set<Network>(minimumCapacity: sources.count)
     return sources.filter { seen.insert($0.network).inserted }
   }
 
@@ -151,6 +151,7 @@ extension Checks {
   /// One list, over all of its sources.
   private mutating func checkNetworks(_ sources: [SourceDraft], _ key: String) {
     var seen: [Network: (position: Position, rule: HeaderRule)] = [:]
+    seen.reserveCapacity(sources.reduce(0) { $0 + $1.networks.count })
     for source in sources {
       let rule = source.header.value
       for item in source.networks {

@@ -30,7 +30,7 @@ package struct ConnectionLogLine: Sendable {
     self.fields = fields
     var openings: [UInt8] = []
     openingEnds = fields.map { field in
-      openings.append(opening: field.rawValue, in: form)
+      openings.append(addingCapacity: 100) { $0.append(opening: field.rawValue, in: form) }
       return openings.count
     }
     self.openings = openings
@@ -243,7 +243,7 @@ extension ConnectionLogLine {
 }
 
 // How the three forms differ.
-extension ByteSink where Self: ~Copyable & ~Escapable {
+extension OutputSpan<UInt8> {
   fileprivate mutating func append(opening name: String, in form: ConnectionLogLine.Form) {
     switch form {
     case .json:
@@ -265,7 +265,7 @@ extension ByteSink where Self: ~Copyable & ~Escapable {
   }
 
   fileprivate mutating func append(
-    in form: ConnectionLogLine.Form, plain body: (inout Self) -> Void
+    in form: ConnectionLogLine.Form, plain body: (inout OutputSpan<UInt8>) -> Void
   ) {
     if form == .json { append(UInt8(ascii: "\"")) }
     body(&self)
@@ -285,9 +285,7 @@ extension ByteSink where Self: ~Copyable & ~Escapable {
     append(escaped: text)
     if wantsQuotes { append(UInt8(ascii: "\"")) }
   }
-}
 
-extension OutputSpan<UInt8> {
   /// After the last field: its comma or blank goes.
   fileprivate mutating func end(_ form: ConnectionLogLine.Form) {
     switch form {

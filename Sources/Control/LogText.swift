@@ -3,7 +3,7 @@ internal import Wire
 /// Text of lines, without the standard library's formatting: it would allocate for each value.
 extension ByteSink where Self: ~Copyable & ~Escapable {
   /// Microseconds as milliseconds: 120 is `0.12`, 20300 is `20.3`, 0 is `0.0`.
-  mutating func append(milliseconds us: UInt64) {
+  @inline(__always) mutating func append(milliseconds us: UInt64) {
     append(decimal: us / 1000)
     append(UInt8(ascii: "."))
     var (rest, unit) = (us % 1000, 100 as UInt64)

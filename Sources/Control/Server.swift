@@ -105,6 +105,8 @@ package final class Server: Operations {
   }
 
   private func begin() throws(Refusal) {
+    // The workers run; whatever this side does, a reload of a long file too, they go first.
+    Thread.giveWay()
     do throws(AdminFault) {
       try admin?.start(self)
     } catch {
@@ -191,6 +193,7 @@ package final class Server: Operations {
   private func reloadAside() {
     do throws(SystemError) {
       _ = try Thread(name: "reload") { [self] in
+        Thread.giveWay()
         do throws(Failure) {
           _ = try reload(ReloadRequest())
         } catch {

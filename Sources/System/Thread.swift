@@ -49,6 +49,10 @@ package final class Thread: Sendable {
     _ = system_sleep_ms(ms)
   }
 
+  /// From here on the calling thread, and those it starts, take what processor time others leave
+  /// over, and a tenth where they leave none (nice 10). Cannot be taken back. sched_setattr(2)
+  package static func giveWay() { system_thread_yield(10) }
+
   private final class Start: Sendable {
     let name: String
     let cpu: Int?

@@ -9,7 +9,7 @@ extension OutputSpan: ByteSink where Element == UInt8 {}
 
 extension ByteSink where Self: ~Copyable & ~Escapable {
   /// A literal is read where it lies.
-  @inlinable package mutating func append(text: String) {
+  @inlinable @inline(__always) package mutating func append(text: String) {
     for byte in text.utf8 { append(byte) }
   }
 

@@ -5,6 +5,20 @@ package enum Network: Hashable, Sendable {
   case ipv4(UInt32, prefix: UInt8)
   case ipv6(high: UInt64, low: UInt64, prefix: UInt8)
   case unix
+
+  /// Few words, since long lists are compared at each reload.
+  package func hash(into hasher: inout Hasher) {
+    switch self {
+    case .ipv4(let word, let prefix):
+      hasher.combine(UInt64(prefix) << 32 | UInt64(word))
+    case .ipv6(let high, let low, let prefix):
+      hasher.combine(high)
+      hasher.combine(low)
+      hasher.combine(prefix)
+    case .unix:
+      hasher.combine(UInt64.max)
+    }
+  }
 }
 
 /// Why a text is not a network.

@@ -2,7 +2,7 @@ internal import NIOPosix
 internal import System
 
 /// A few threads for calls that block, with a bounded queue before them in which callers take
-/// turns: who asks for much waits for much, and nobody else does.
+/// turns: who asks for much waits for much, and nobody else does. Workers go before all of them.
 final class HTTPLane: Sendable {
   private let pool: NIOThreadPool
   private let capacity: Int
@@ -48,6 +48,7 @@ final class HTTPLane: Sendable {
     guard isTaken else { return false }
     // One turn for each body, though not always that body's.
     pool.submit { [queue] state in
+      Thread.giveWay()
       let next = queue.withLock { $0.next() }
       defer { queue.withLock { $0.taken -= 1 } }
       if case .active = state { next?() }
