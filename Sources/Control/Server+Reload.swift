@@ -60,6 +60,7 @@ extension Server {
     guard let path else { throw Refused(sentences: ["this server was started without a file"]) }
     let file = try Server.read(path)
     let prepared: Prepared
+    defer { if !request.dryRun { upstreams.settle() } }
     do throws(Refused) {
       prepared = try prepare(file, path, former, isDryRun: request.dryRun)
     } catch {

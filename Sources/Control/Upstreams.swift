@@ -96,26 +96,6 @@ package final class Upstreams: Sendable {
     }
   }
 
-  fileprivate struct State {
-    var snapshot: Snapshot
-    var names: Names?
-    var checks: HealthChecks?
-    /// Of `snapshot`.
-    var targets: Set<ServerTarget> = []
-    /// By the server's name, as it is served.
-    var ejections: [ServerName: Ejection] = [:]
-    /// What is checked, and for which servers.
-    var watched: [CheckTarget: [ServerName]] = [:]
-    /// As last told.
-    var served: Served
-    /// Backends without a server that is up.
-    var spent: Set<String> = []
-    /// Nothing was concluded yet from what is served.
-    var isNew = true
-    var downs = DownServers()
-    var isStopping = false
-  }
-
   /// A name that resolves at all does so in a few milliseconds; who starts or reloads waits no
   /// longer for the others.
   private static let firstAnswersMs: UInt64 = 1500
@@ -137,26 +117,28 @@ package final class Upstreams: Sendable {
   }
 
   /// Turns to another configuration: from now on `served` is made of it. Gives the names that are
-  /// new in it a moment to resolve, up to 1.5 s. [EMFILE, EAGAIN: no thread]
+  /// new in it a moment to resolve, up to 1.5 s. Until `settle`, all that is known of the former
+  /// one is kept, so that to turn back to it loses nothing. [EMFILE, EAGAIN: no thread]
   package func follow(_ snapshot: Snapshot) throws(SystemError) {
     let targets = snapshot.namedTargets
-    var (names, hasChanged) = state.withLock {
-      ($0.names, $0.snapshot.resolver != snapshot.resolver)
-    }
-    if hasChanged || targets.isEmpty {
+    var (names, before) = state.withLock { ($0.names, $0.snapshot) }
+    let wanted = targets.union(before.namedTargets)
+    if before.resolver != snapshot.resolver || wanted.isEmpty {
       names?.stop()
       names = nil
     }
-    if names == nil, !targets.isEmpty { names = try makeNames(snapshot.resolver) }
+    if names == nil, !wanted.isEmpty { names = try makeNames(snapshot.resolver) }
     var checks = state.withLock { $0.checks }
     if checks == nil, snapshot.backends.contains(where: { $0.check != nil }) {
-      checks = try HealthChecks { [weak self] target, report in self?.checked(target, report) }
+      checks = try HealthChecks(
+        onNews: { [failures] in failures.wake() },
+        onChange: { [weak self] target, report in self?.checked(target, report) })
     }
-    names?.want(targets)
+    names?.want(wanted)
     names?.settle(targets, atMostMs: Upstreams.firstAnswersMs)
     state.withLock { state in
       (state.snapshot, state.names, state.checks) = (snapshot, names, checks)
-      state.targets = targets
+      state.former = before == snapshot ? nil : before
       state.watch(state.resolution)
       state.served = state.nowServed
       state.isNew = true
@@ -164,6 +146,17 @@ package final class Upstreams: Sendable {
     installChecks()
     // The thread looks at what else follows from that.
     failures.wake()
+  }
+
+  /// There is no way back from what is followed now.
+  package func settle() {
+    let (names, targets) = state.withLock { state in
+      state.former = nil
+      state.watch(state.resolution)
+      return (state.names, state.snapshot.namedTargets)
+    }
+    names?.want(targets)
+    installChecks()
   }
 
   /// What is known now.
@@ -236,8 +229,8 @@ package final class Upstreams: Sendable {
   }
 
   private func installChecks() {
-    let (checks, watched) = state.withLock { ($0.checks, $0.watched) }
-    checks?.install(Set(watched.keys))
+    let (checks, targets) = state.withLock { ($0.checks, $0.checkTargets) }
+    checks?.install(targets)
   }
 
   private func makeNames(_ settings: ResolverSettings) throws(SystemError) -> Names {
@@ -260,212 +253,11 @@ package final class Upstreams: Sendable {
       let sentence = report.isUp ? "is up" : "is down: \(report.trouble ?? "its check failed")"
       tell(Note(server, sentence, report.isUp ? .info : .warning))
     }
-    failures.wake()
   }
 
   private func tell(_ note: Note) {
     Notice.write(note.sentence, note.level)
     let kind = note.server == nil ? "backend" : "server"
     events.withLock { $0 }?.post(kind, note.sentence, note.facts)
-  }
-}
-
-/// What an operator hears of.
-private struct Note {
-  let backend: String
-  /// Nil when it is about all of them.
-  let server: String?
-  let sentence: String
-  let level: LogLevel
-
-  init(_ server: FailureBoard.ServerName, _ what: String, _ level: LogLevel) {
-    (backend, self.server, self.level) = (server.backend, server.server, level)
-    sentence = "server \(server.backend)/\(server.server) \(what)"
-  }
-
-  init(backend: String, _ what: String, _ level: LogLevel) {
-    (self.backend, server, self.level) = (backend, nil, level)
-    sentence = "backend \(backend) \(what)"
-  }
-
-  var facts: [String: String] {
-    var facts = ["backend": backend]
-    facts["server"] = server
-    return facts
-  }
-}
-
-/// What follows from one look.
-private struct Step {
-  var notes: [Note] = []
-  var change: Upstreams.Served?
-  /// Names stand for others than before.
-  var hasOtherServers = false
-  /// Servers whose connections end.
-  var ending: [FailureBoard.ServerName] = []
-  var isLast = false
-}
-
-extension Upstreams.State {
-  fileprivate mutating func step(_ news: FailureBoard.News, nowNs: UInt64) -> Step {
-    var step = Step(isLast: isStopping)
-    step.notes = take(news, nowNs: nowNs)
-    let former = served
-    served = nowServed
-    if served.resolution != former.resolution {
-      step.hasOtherServers = true
-      watch(served.resolution)
-    }
-    if !served.serves(as: former) { step.change = served }
-    if isNew || step.change != nil {
-      isNew = false
-      step.notes += notesOfBackends()
-      downs.follow(down, nowNs: nowNs)
-    }
-    step.ending = downs.due(nowNs: nowNs)
-    return step
-  }
-
-  /// What is to become of connections of servers that are down.
-  private var down: [FailureBoard.ServerName: OnDown] {
-    let settings = Dictionary(
-      snapshot.backends.map { ($0.name, $0.check?.onDown ?? .keep) },
-      uniquingKeysWith: { first, _ in first })
-    var down: [FailureBoard.ServerName: OnDown] = [:]
-    for (server, trouble) in served.troubles where trouble.isDown {
-      down[server] = settings[server.backend]
-    }
-    return down
-  }
-
-  /// What names stand for. One that another resolver is asked for keeps what it stood for until
-  /// that has an answer.
-  fileprivate var resolution: Names.Resolution {
-    let now = names?.resolution ?? [:]
-    var resolution: Names.Resolution = [:]
-    for target in targets {
-      let found = now[target] ?? []
-      resolution[target] = found.isEmpty ? served.resolution[target] ?? [] : found
-    }
-    return resolution
-  }
-
-  fileprivate mutating func watch(_ resolution: Names.Resolution) {
-    let served = snapshot.serving(resolution)
-    let servers = Set(served.serverNames)
-    ejections = ejections.filter { servers.contains($0.key) }
-    watched = [:]
-    for (server, target) in served.checkTargets {
-      watched[target, default: []].append(server)
-    }
-    for target in watched.keys {
-      watched[target]?.sort { ($0.backend, $0.server) < ($1.backend, $1.server) }
-    }
-  }
-
-  fileprivate var nowServed: Upstreams.Served {
-    var served = Upstreams.Served()
-    served.resolution = resolution
-    for (target, report) in checks?.reports ?? [:] where !report.isUp {
-      for server in watched[target] ?? [] {
-        served.troubles[server] = .down(report.trouble ?? "its check failed")
-      }
-    }
-    for (server, ejection) in ejections where served.troubles[server] == nil {
-      guard ejection.untilNs != nil else { continue }
-      served.troubles[server] = .ejected(ejection.last?.words ?? "connections failed")
-    }
-    return served
-  }
-
-  /// Backends that have run out of servers that are up, and those that have one again.
-  private mutating func notesOfBackends() -> [Note] {
-    let now = served.spentBackends(of: snapshot)
-    defer { spent = now }
-    let there = Set(snapshot.backends.map(\.name))
-    return now.subtracting(spent).sorted().map {
-      Note(backend: $0, "has too few servers that are up; those that are down are tried", .warning)
-    } + spent.subtracting(now).intersection(there).sorted().map {
-      Note(backend: $0, "has enough servers that are up again", .info)
-    }
-  }
-
-  /// What connections tell of servers; returns what is to be told of that.
-  private mutating func take(_ news: FailureBoard.News, nowNs: UInt64) -> [Note] {
-    var notes: [Note] = []
-    for server in news.worked { ejections[server]?.worked() }
-    for server in Set(news.failures.map(\.server)) { hurry(server) }
-    for (server, failure) in news.failures {
-      let backend = snapshot.backends.first { $0.name == server.backend }
-      guard let settings = backend?.ejection else { continue }
-      let terms = Ejection.Terms(
-        failures: settings.failures, timeMs: settings.timeMs, longestMs: settings.longestMs)
-      let failure = Ejection.Failure(failure)
-      let timeNs = ejections[server, default: Ejection()].failed(failure, terms, nowNs: nowNs)
-      guard let timeNs else { continue }
-      let seconds = (timeNs + 999_999_999) / 1_000_000_000
-      notes.append(Note(server, "is out for \(seconds) s: \(failure.words)", .warning))
-    }
-    for server in ejections.keys where ejections[server]?.look(nowNs: nowNs) == true {
-      notes.append(Note(server, "gets connections again", .info))
-    }
-    return notes
-  }
-
-  /// What a name stands for may have moved.
-  fileprivate func hurry(_ server: FailureBoard.ServerName) {
-    let backend = snapshot.backends.first { $0.name == server.backend }
-    for candidate in backend?.servers ?? []
-    where candidate.address == nil && server.server.hasPrefix(candidate.name + "@") {
-      names?.hurry(candidate.target)
-    }
-  }
-}
-
-extension Snapshot {
-  fileprivate var serverNames: [FailureBoard.ServerName] {
-    backends.flatMap { backend in
-      backend.servers.map { .init(backend: backend.name, server: $0.name) }
-    }
-  }
-
-  /// What is checked for which server.
-  fileprivate var checkTargets: [FailureBoard.ServerName: CheckTarget] {
-    var targets: [FailureBoard.ServerName: CheckTarget] = [:]
-    for backend in backends {
-      guard let check = backend.check else { continue }
-      let header: CheckTarget.Header =
-        switch backend.sendProxy {
-        case .none: .none
-        case .v1: .own
-        case .v2: .local
-        }
-      for server in backend.servers {
-        guard let address = server.address else { continue }
-        targets[.init(backend: backend.name, server: server.name)] = CheckTarget(
-          address: address, source: backend.source, header: header, settings: check)
-      }
-    }
-    return targets
-  }
-}
-
-extension Ejection.Failure {
-  fileprivate init(_ failure: FailureBoard.Failure) {
-    switch failure {
-    case .dial: self = .dial
-    case .timeout: self = .timeout
-    case .reset: self = .reset
-    }
-  }
-}
-
-extension Ejection.Failure {
-  fileprivate var words: String {
-    switch self {
-    case .dial: "dials failed"
-    case .timeout: "a dial timed out"
-    case .reset: "it reset connections before its first byte"
-    }
   }
 }

@@ -1,5 +1,6 @@
 import Config
 import Control
+import DataPlane
 import System
 import TestSupport
 import Testing
@@ -102,6 +103,42 @@ import Wire
     #expect(silent.count(1, "box.test") > 0)
     #expect(
       text(upstreams.served.applied(to: second)) == ["box.test:25@127.0.0.2:25 127.0.0.2:25 3"])
+  }
+
+  /// Another configuration is tried and given up, while the name server is gone: what was known of
+  /// the first one's names and servers is known still.
+  @Test func thereAndBack() throws {
+    let server = try NameServer()
+    defer { server.stop() }
+    server.set("box.test", .a(127, 0, 0, 2))
+    let resolver = ResolverSettings(servers: [SocketAddress(server.address)!], minTTLMs: 100)
+    let gone = try ListeningSocket()
+    var first = snapshot(
+      [named, Config.Server(name: "gone", address: SocketAddress("\(gone.endpoint)")!)], resolver)
+    gone.close()
+    first.backends[0].check = CheckSettings(
+      kind: .connect, intervalMs: 600_000, rise: 1, fall: 1)
+    let upstreams = try Upstreams(first)
+    defer { upstreams.stop() }
+    try upstreams.follow(first)
+    try upstreams.start(events: nil) { _ in true }
+    let name = FailureBoard.ServerName(backend: "b", server: "gone")
+    try wait(for: "it to be down") { upstreams.served.troubles[name] != nil }
+    server.set("box.test", .silence)
+    for settings in [resolver, ResolverSettings(servers: resolver.servers, minTTLMs: 200)] {
+      try upstreams.follow(snapshot([plain], settings))
+      #expect(upstreams.served.troubles.isEmpty)
+      try upstreams.follow(first)
+      upstreams.settle()
+      #expect(upstreams.served.troubles[name] != nil)
+      #expect(
+        text(upstreams.served.applied(to: first))[0] == "box.test:25@127.0.0.2:25 127.0.0.2:25 3")
+    }
+    // Once it is settled, nothing is kept.
+    try upstreams.follow(snapshot([plain], resolver))
+    upstreams.settle()
+    try upstreams.follow(first)
+    #expect(upstreams.served.troubles.isEmpty)
   }
 
   /// One check for both backends that have a server.

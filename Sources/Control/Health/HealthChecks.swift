@@ -59,16 +59,21 @@ package final class HealthChecks: Sendable {
   private let wake: EventCounter
   private let thread = Guarded<Thread?>(nil)
 
-  /// - Parameter onChange: a target went up or down. Called on the thread of the checks, which
-  ///   waits for its return.
+  /// - Parameters:
+  ///   - onNews: some of `reports` are others than before.
+  ///   - onChange: a target went up or down. Both are called on the thread of the checks, which
+  ///     waits for their return.
   /// - Throws: EMFILE, EAGAIN (threads).
   package init(
+    onNews: @escaping @Sendable () -> Void = {},
     onChange: @escaping @Sendable (CheckTarget, CheckReport) -> Void
   ) throws(SystemError) {
     wake = try EventCounter()
     let poller = try Poller()
     try poller.watch(wake.number, token: CheckBoard.wakeToken)
-    let thread = try Thread(name: "health") { [self] in serve(CheckBoard(poller), onChange) }
+    let thread = try Thread(name: "health") { [self] in
+      serve(CheckBoard(poller), onNews, onChange)
+    }
     self.thread.withLock { $0 = thread }
   }
 
@@ -93,7 +98,8 @@ package final class HealthChecks: Sendable {
   }
 
   private func serve(
-    _ board: consuming CheckBoard, _ onChange: (CheckTarget, CheckReport) -> Void
+    _ board: consuming CheckBoard, _ onNews: () -> Void,
+    _ onChange: (CheckTarget, CheckReport) -> Void
   ) {
     while true {
       let mail = inbox.withLock { inbox in
@@ -106,10 +112,12 @@ package final class HealthChecks: Sendable {
         let reports = board.reports
         shared.withLock { $0 = reports }
       }
-      for ended in board.turn() {
+      let news = board.turn()
+      for ended in news {
         shared.withLock { $0[ended.target] = ended.report }
         if ended.isChanged { onChange(ended.target, ended.report) }
       }
+      if !news.isEmpty { onNews() }
       if board.hasWoken { wake.clear() }
     }
   }
