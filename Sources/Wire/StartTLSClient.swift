@@ -121,7 +121,7 @@ package struct StartTLSClient: Equatable, Sendable {
   private mutating func ask(_ command: String, _ output: inout OutputSpan<UInt8>) -> Step {
     if purpose == .plaintext { return ready() }
     stage = .consent
-    output.append(command)
+    output.append(text: command)
     return .say
   }
 

@@ -93,22 +93,22 @@ package struct StartTLSServer: Equatable, Sendable {
     switch words.kind {
     case .smtp:
       // RFC 5321 section 4.2.2: the only code that goes with a close at any time.
-      reply.append("421 4.7.0 ")
+      reply.append(text: "421 4.7.0 ")
       for byte in words.name { reply.append(byte) }
-      reply.append(" ")
-      reply.append(text)
+      reply.append(text: " ")
+      reply.append(text: text)
     case .imap:
-      reply.append("* BYE ")
-      reply.append(text)
+      reply.append(text: "* BYE ")
+      reply.append(text: text)
     case .pop3:
-      reply.append("-ERR ")
-      reply.append(text)
+      reply.append(text: "-ERR ")
+      reply.append(text: text)
     case .sieve:
-      reply.append("BYE \"")
-      reply.append(text)
-      reply.append("\"")
+      reply.append(text: "BYE \"")
+      reply.append(text: text)
+      reply.append(text: "\"")
     }
-    reply.append("\r\n")
+    reply.append(text: "\r\n")
     return .over(fault)
   }
 
@@ -139,9 +139,9 @@ package struct StartTLSServer: Equatable, Sendable {
       if isExtended {
         for byte in words.capabilities { reply.append(byte) }
       } else {
-        reply.append("250 ")
+        reply.append(text: "250 ")
         for byte in words.name { reply.append(byte) }
-        reply.append("\r\n")
+        reply.append(text: "\r\n")
       }
       return .reply
     }
@@ -149,12 +149,12 @@ package struct StartTLSServer: Equatable, Sendable {
       // RFC 3207 section 4: "has no parameters"; 501 is the reply to one that has.
       guard rest.isEmpty else { return say("501 5.5.4 STARTTLS takes nothing\r\n", &reply) }
       guard self.isExtended else { return say("503 5.5.1 EHLO first\r\n", &reply) }
-      reply.append("220 2.0.0 ready for TLS\r\n")
+      reply.append(text: "220 2.0.0 ready for TLS\r\n")
       return .startTLS
     }
     if MailLine.equals("NOOP", held, verb) { return say("250 2.0.0 OK\r\n", &reply) }
     if MailLine.equals("QUIT", held, verb) {
-      reply.append("221 2.0.0 bye\r\n")
+      reply.append(text: "221 2.0.0 bye\r\n")
       return .over(nil)
     }
     guard words.plaintext == .refused else { return .plaintext }
@@ -164,7 +164,7 @@ package struct StartTLSServer: Equatable, Sendable {
   }
 
   private func say(_ text: String, _ reply: inout OutputSpan<UInt8>) -> Step {
-    reply.append(text)
+    reply.append(text: text)
     return .reply
   }
 }
@@ -179,7 +179,7 @@ extension StartTLSServer {
     let (tag, command) = MailLine.word(in: held, line)
     let (verb, rest) = MailLine.word(in: held, command)
     guard isTag(held, tag), !verb.isEmpty else {
-      reply.append("* BAD no command\r\n")
+      reply.append(text: "* BAD no command\r\n")
       return .reply
     }
     if MailLine.equals("CAPABILITY", held, verb), rest.isEmpty {
@@ -201,12 +201,12 @@ extension StartTLSServer {
     }
     if MailLine.equals("ID", held, verb), !endsInLiteral(held, rest) {
       // RFC 2971: a server may keep to itself what it is.
-      reply.append("* ID NIL\r\n")
+      reply.append(text: "* ID NIL\r\n")
       say("OK done", held, tag, &reply)
       return .reply
     }
     if MailLine.equals("LOGOUT", held, verb) {
-      reply.append("* BYE bye\r\n")
+      reply.append(text: "* BYE bye\r\n")
       say("OK done", held, tag, &reply)
       return .over(nil)
     }
@@ -220,9 +220,9 @@ extension StartTLSServer {
     _ text: String, _ held: Span<UInt8>, _ tag: Range<Int>, _ reply: inout OutputSpan<UInt8>
   ) {
     for index in tag { reply.append(held[index]) }
-    reply.append(" ")
-    reply.append(text)
-    reply.append("\r\n")
+    reply.append(text: " ")
+    reply.append(text: text)
+    reply.append(text: "\r\n")
   }
 
   /// RFC 9051: `1*<any ASTRING-CHAR except "+">`.
@@ -256,18 +256,18 @@ extension StartTLSServer {
     }
     if MailLine.equals("STLS", held, verb) {
       guard rest.isEmpty else {
-        reply.append("-ERR STLS takes nothing\r\n")
+        reply.append(text: "-ERR STLS takes nothing\r\n")
         return .reply
       }
-      reply.append("+OK begin TLS\r\n")
+      reply.append(text: "+OK begin TLS\r\n")
       return .startTLS
     }
     if MailLine.equals("QUIT", held, verb) {
-      reply.append("+OK bye\r\n")
+      reply.append(text: "+OK bye\r\n")
       return .over(nil)
     }
     guard words.plaintext == .refused else { return .plaintext }
-    reply.append("-ERR STLS first\r\n")
+    reply.append(text: "-ERR STLS first\r\n")
     return .reply
   }
 
@@ -282,10 +282,10 @@ extension StartTLSServer {
     }
     if MailLine.equals("STARTTLS", held, verb) {
       guard rest.isEmpty else {
-        reply.append("NO \"STARTTLS takes nothing\"\r\n")
+        reply.append(text: "NO \"STARTTLS takes nothing\"\r\n")
         return .reply
       }
-      reply.append("OK \"begin TLS\"\r\n")
+      reply.append(text: "OK \"begin TLS\"\r\n")
       return .startTLS
     }
     if MailLine.equals("NOOP", held, verb) {
@@ -293,12 +293,12 @@ extension StartTLSServer {
       return .reply
     }
     if MailLine.equals("LOGOUT", held, verb) {
-      reply.append("OK \"bye\"\r\n")
+      reply.append(text: "OK \"bye\"\r\n")
       return .over(nil)
     }
     guard words.plaintext == .refused else { return .plaintext }
     // RFC 5804 section 1.3.
-    reply.append("NO (ENCRYPT-NEEDED) \"STARTTLS first\"\r\n")
+    reply.append(text: "NO (ENCRYPT-NEEDED) \"STARTTLS first\"\r\n")
     return .reply
   }
 
@@ -306,11 +306,13 @@ extension StartTLSServer {
   private static func answerNoop(
     _ held: Span<UInt8>, _ tag: Range<Int>, _ reply: inout OutputSpan<UInt8>
   ) {
-    if tag.isEmpty { return reply.append("OK \"done\"\r\n") }
-    guard isQuoted(held, tag) else { return reply.append("NO \"a quoted string is meant\"\r\n") }
-    reply.append("OK (TAG ")
+    if tag.isEmpty { return reply.append(text: "OK \"done\"\r\n") }
+    guard isQuoted(held, tag) else {
+      return reply.append(text: "NO \"a quoted string is meant\"\r\n")
+    }
+    reply.append(text: "OK (TAG ")
     for index in tag { reply.append(held[index]) }
-    reply.append(") \"done\"\r\n")
+    reply.append(text: ") \"done\"\r\n")
   }
 
   /// A quoted string without anything that needs an escape.
