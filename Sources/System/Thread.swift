@@ -50,8 +50,8 @@ package final class Thread: Sendable {
   }
 
   /// From here on the calling thread, and those it starts, take what processor time others leave
-  /// over, and a tenth where they leave none (nice 10). Cannot be taken back. sched_setattr(2)
-  package static func giveWay() { system_thread_yield(10) }
+  /// over, and a quarter where they leave none (nice 5). Cannot be taken back. sched_setattr(2)
+  package static func giveWay() { system_thread_yield(5) }
 
   private final class Start: Sendable {
     let name: String
