@@ -25,8 +25,8 @@
 //             to a cap and kept
 // DIALLING    a connect is under way; the client is watched  dial_check, dial_failed
 //             but not read
-// OPEN        both sides stand; each half holds, relays or   open_run
-//             discards by itself
+// OPEN        both sides stand; each half holds, relays or   open_run; dial_undone, back to ASKING,
+//             discards by itself                             when the upstream never said a word
 // DELIVERING  one side was reset; what it sent before still  delivering_run
 //             goes to the survivor, then the survivor is reset
 // FAREWELL    a reply is on its way to a rejected client;    farewell_run
@@ -51,7 +51,8 @@ static const uint16_t moves[] = {
                      1u << STATE_CLOSING,
     [STATE_HOLDING] = 1u << STATE_DIALLING | 1u << STATE_FAREWELL | 1u << STATE_CLOSING,
     [STATE_DIALLING] = 1u << STATE_OPEN | 1u << STATE_ASKING | 1u << STATE_CLOSING,
-    [STATE_OPEN] = 1u << STATE_DELIVERING | 1u << STATE_FAREWELL | 1u << STATE_CLOSING,
+    [STATE_OPEN] = 1u << STATE_DELIVERING | 1u << STATE_FAREWELL | 1u << STATE_CLOSING |
+                   1u << STATE_ASKING,
     [STATE_DELIVERING] = 1u << STATE_CLOSING,
     [STATE_FAREWELL] = 1u << STATE_CLOSING,
     [STATE_CLOSING] = 1u << STATE_CLOSED,
@@ -93,7 +94,7 @@ static void side_reset(struct side *side, int descriptor) {
 }
 
 static void half_reset(struct half *half) {
-  *half = (struct half){.mode = sluice_mode_keep, .limit = NO_LIMIT};
+  *half = (struct half){.mode = sluice_mode_keep, .limit = NO_LIMIT, .room = NO_LIMIT};
 }
 
 void connection_accepted(struct sluice_worker *w, struct listener *listener, int descriptor) {
@@ -308,6 +309,7 @@ static bool half_closed(const struct connection *c) {
 
 static void open_run(struct sluice_worker *w, struct connection *c) {
   enum state was = c->state;
+  if (c->parked && was == STATE_HOLDING && preface_left(w, c)) return;
   bool again = false;
   for (int i = 0; i < 2; i++) {
     if (c->sides[i].descriptor >= 0 && c->halves[i].mode == sluice_mode_hold && !c->parked)
@@ -326,8 +328,9 @@ static void open_run(struct sluice_worker *w, struct connection *c) {
     return;
   }
   // A splice of the ring engine may have read the FIN before this run.
-  if (half_closed(c) && !c->half_closed_filed) {
-    c->half_closed_filed = true;
+  if (c->rests || (half_closed(c) && !c->half_closed_filed)) {
+    c->half_closed_filed = half_closed(c);
+    c->rests = false;
     deadline_file(w, c);
   }
   if (again) worker_queue(w, c);
@@ -337,6 +340,7 @@ static void open_run(struct sluice_worker *w, struct connection *c) {
 // delivered; what was meant for it is dropped.
 void connection_broken(struct sluice_worker *w, struct connection *c, enum sluice_side side,
                        int number) {
+  if (side == sluice_side_upstream && dial_undone(w, c, number)) return;
   bool reset = number == ECONNRESET || number == EPIPE;
   if (side == sluice_side_client) {
     connection_end(c, reset ? sluice_end_client_reset : sluice_end_client_error);
@@ -444,6 +448,7 @@ static void deadline_file(struct sluice_worker *w, struct connection *c) {
     case STATE_OPEN:
       at = open_deadline(c, &why);
       if (!c->tuned) at = earlier(at, w->now_ms + TUNE_AFTER_MS);
+      if (c->paced) at = earlier(at, pace_next_ms(w, c));
       break;
     case STATE_DIALLING:
     case STATE_FAREWELL:
@@ -483,6 +488,7 @@ static void open_due(struct sluice_worker *w, struct connection *c) {
   uint64_t at = open_deadline(c, &why);
   if (at > w->now_ms) {
     if (c->state == STATE_OPEN && !c->tuned) dial_tune(c);
+    if (c->paced) worker_queue(w, c);  // a half may have rested
     deadline_file(w, c);
   } else if (why == sluice_end_deadline_preface) {
     hold_due(w, c);
@@ -560,26 +566,10 @@ static void side_close(struct side *side, bool reset) {
   side->descriptor = -1;
 }
 
-static void connection_sum_up(struct sluice_worker *w, struct connection *c) {
-  struct sluice_summary *summary = &c->summary;
-  // What is still held was never let go.
-  summary->bytes_up = c->halves[0].bytes - buffer_length(c->halves[0].held);
-  summary->bytes_down = c->halves[1].bytes - buffer_length(c->halves[1].held);
-  summary->spliced_up = c->halves[0].spliced;
-  summary->spliced_down = c->halves[1].spliced;
-  summary->duration_us = (w->now_ns - summary->accepted_ns) / 1000;
-  if (c->first_fin_ns && summary->half_closed_us == 0)
-    summary->half_closed_us = (w->now_ns - c->first_fin_ns) / 1000;
-  w->stats.closed++;
-  w->stats.bytes_up += summary->bytes_up;
-  w->stats.bytes_down += summary->bytes_down;
-  w->stats.bytes_spliced += summary->spliced_up + summary->spliced_down;
-}
-
 // Joined: descriptors are closed, buffers and pipes go back, and the closed event is put.
 void connection_retire(struct sluice_worker *w, struct connection *c) {
   if (c->state == STATE_CLOSING) {
-    connection_sum_up(w, c);
+    stats_sum_up(w, c);
     stats_measure(w, c);
     connection_tidy_buffers(w, c);
     side_close(&c->sides[0], c->linger);

@@ -125,6 +125,15 @@ enum sluice_result dial_start(struct sluice_worker *w, struct connection *c,
   c->half_closed_ms = route->half_closed_ms;
   c->max_age_ms = route->max_age_ms;
   c->splice = route->splice;
+  c->redial_reset = route->redial_reset;
+  c->bandwidth = route->bandwidth;
+  c->shared_bandwidth = route->shared_bandwidth;
+  c->bucket = route->bucket % SLUICE_BUCKETS;
+  c->paced = c->bandwidth > 0 || c->shared_bandwidth > 0;
+  for (int i = 0; i < 2; i++) {
+    c->halves[i].room = NO_LIMIT;
+    c->halves[i].rest_ms = 0;
+  }
   c->summary.tries++;
   connection_move(w, c, STATE_DIALLING);
   c->until_ms = route->connect_ms ? w->now_ms + route->connect_ms : 0;
@@ -183,6 +192,22 @@ void dial_check(struct sluice_worker *w, struct connection *c) {
     }
   }
   if (upstream->writable) dial_done(w, c);
+}
+
+// The upstream broke off. When it has said nothing, nothing the client said was let go to it, and
+// no question about either stands, it is as if it had never been reached.
+bool dial_undone(struct sluice_worker *w, struct connection *c, int number) {
+  const struct half *up = &c->halves[0];
+  const struct half *down = &c->halves[1];
+  if (!c->redial_reset || c->state != STATE_OPEN || c->parked || c->sides[0].reset) return false;
+  if (number != ECONNRESET && number != EPIPE) return false;
+  if (up->bytes != buffer_length(up->held)) return false;
+  if (up->mode == sluice_mode_discard || down->mode == sluice_mode_discard) return false;
+  if (up->eof || down->eof || down->bytes > 0) return false;
+  if (up->ask || down->ask || c->asked_turn == (uint32_t)w->stats.turns) return false;
+  if (c->in_kernel & (KERNEL_SPLICE_UP | KERNEL_SPLICE_DOWN)) return false;
+  dial_failed(w, c, number);
+  return true;
 }
 
 // Leaves the socket to be closed by asking_run once the kernel has let go of it; then another

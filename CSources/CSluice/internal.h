@@ -38,6 +38,8 @@ enum {
   DEMOTE_AFTER = 3,             // such wake-ups in a row
   PUMP_ROUNDS = 16,             // per connection and run, then others get their turn
   PUMP_BYTES = 1048576,
+  BURST_DIVISOR = 8,            // a bucket holds what comes in an eighth of a second,
+  BURST_LEAST = COPY_BYTES,     // or one full read: with less, no half would ever be promoted
   STALL_MS = 1000,              // a reset waits this long for the kernel to get rid of bytes
   FAREWELL_MS = 1000,           // a rejected client may take this long to read the reply
   TUNE_AFTER_MS = 4000,         // when a dialled socket gets its keepalive options
@@ -47,6 +49,7 @@ enum {
   KEEPALIVE_COUNT = 5,
   USER_TIMEOUT_MS = 120000,     // unacknowledged bytes: the other end is gone
   ACCEPT_RETRY_MS = 50,         // accept paused: look again
+  BUFFERS_KEPT = 16,            // accept pauses when less than this part of the pool is left
   LEAVE_MS = 1000,              // a listener that is given up waits this long for credit
   BATCH_QUIET_NS = 1000000,     // nothing interactive for this long: waits may be batched
   BATCH_WAIT_US = 50,           // measured: 50 to 150 us, 5 to 25 % less CPU per GB
@@ -112,6 +115,9 @@ struct half {
   bool fresh_limit;    // the limit is newer than the splice in the kernel, which does not use it up
   bool filling;        // ring engine: which way the operation in the kernel goes
   enum sluice_final final;
+  uint64_t room;       // what the bandwidth allows to be read now, or NO_LIMIT
+  uint64_t full_ns;    // when its bucket is full again; see pace.c
+  uint64_t rest_ms;    // nothing is read until then; 0: it does not rest
 };
 
 enum state : uint8_t {
@@ -146,6 +152,9 @@ struct connection {
   bool linger;     // close with a reset
   bool reported;   // the closed event was put
   bool half_closed_filed;  // its deadline, which may be earlier than the one before
+  bool redial_reset;  // of the route
+  bool paced;         // has a bandwidth, of its own or shared
+  bool rests;         // a half has begun to rest, and is to be filed
   uint8_t forgotten;  // watches that were asked to end
   uint8_t ends_count;
   enum sluice_side survivor;  // delivering: the side that still gets bytes
@@ -161,6 +170,10 @@ struct connection {
   uint32_t idle_ms;
   uint32_t half_closed_ms;
   uint32_t max_age_ms;
+  uint32_t asked_turn;  // the turn of the last ask
+  uint32_t bucket;
+  uint64_t bandwidth;
+  uint64_t shared_bandwidth;
   int32_t stalled_bytes;  // delivering: what the kernel held when we looked last
   // the wheel
   uint32_t wheel_next;
@@ -191,6 +204,18 @@ enum { WHEEL_SLOTS = 256, WHEEL_TICK_MS = 8, WHEEL_LEVELS = 2 };
 
 // Two levels of 256 slots: 8 ms to 2 s, 2 s to 9 min. What lies beyond waits in the last slot and
 // is filed anew. Deadlines are moved lazily: filed once, looked at when the slot is due.
+struct bucket;
+
+// Why accepting pauses.
+enum want : uint8_t {
+  WANT_NOTHING,
+  WANT_CONNECTIONS,
+  WANT_DESCRIPTORS,
+  WANT_MEMORY,
+  WANT_BUFFERS,
+  WANTS,
+};
+
 struct wheel {
   uint64_t tick;
   uint32_t heads[WHEEL_LEVELS * WHEEL_SLOTS];
@@ -202,6 +227,15 @@ struct sluice_shared {
   _Alignas(64) _Atomic uint32_t connections;
   _Alignas(64) uint32_t descriptors_max;
   uint32_t connections_max;
+  _Atomic bool pause;
+  _Atomic uint32_t paused;           // workers that do not accept
+  _Atomic uint64_t pauses[WANTS];
+  struct bucket *buckets;  // SLUICE_BUCKETS; pages that none falls into cost nothing
+};
+
+// Of both directions: when it is full again, CLOCK_MONOTONIC.
+struct bucket {
+  _Alignas(64) _Atomic uint64_t full_ns[2];
 };
 
 // The seam of event sources: ring.c, epoll.c, and the simulation's. Sources call back into
@@ -266,6 +300,7 @@ struct sluice_worker {
   bool leaving_blocked;  // for want of credit
   uint32_t workers;
   bool accept_paused;
+  enum want want;  // paused: for this
   uint64_t accept_retry_ms;
 
   struct wheel wheel;
@@ -296,6 +331,13 @@ void connection_tidy_buffers(struct sluice_worker *w, struct connection *c);
 
 // stats.c
 void stats_measure(const struct sluice_worker *w, struct connection *c);
+void stats_sum_up(struct sluice_worker *w, struct connection *c);
+
+// pace.c
+void pace_begin(struct sluice_worker *w, struct connection *c, int half);
+void pace_charge(struct sluice_worker *w, struct connection *c, int half, uint64_t bytes);
+void pace_end(struct sluice_worker *w, struct connection *c, int half);
+uint64_t pace_next_ms(const struct sluice_worker *w, const struct connection *c);
 
 // worker.c
 struct connection *worker_find(const struct sluice_worker *w, uint32_t slot, uint32_t generation);
@@ -318,6 +360,7 @@ void listen_took(struct sluice_worker *w, struct listener *listener, int descrip
 void listen_failed(struct sluice_worker *w, struct listener *listener, int number);
 void listen_some(struct sluice_worker *w, struct listener *listener);
 void listen_review(struct sluice_worker *w);
+void listen_look(struct sluice_worker *w);
 void listen_leave(struct sluice_worker *w);
 void listen_ended(struct sluice_worker *w, struct listener *listener);
 bool listen_scarce(const struct sluice_worker *w);
@@ -339,12 +382,14 @@ enum sluice_result buffer_append(struct sluice_worker *w,
 void preface_read(struct sluice_worker *w, struct connection *c, int half);
 bool preface_ask(struct sluice_worker *w, struct connection *c, int half);
 void preface_starve(struct sluice_worker *w, struct connection *c);
+bool preface_left(struct sluice_worker *w, struct connection *c);
 
 // dial.c
 enum sluice_result dial_start(struct sluice_worker *w, struct connection *c,
                               const struct sluice_route *route, struct sluice_bytes send);
 void dial_check(struct sluice_worker *w, struct connection *c);
 void dial_failed(struct sluice_worker *w, struct connection *c, int number);
+bool dial_undone(struct sluice_worker *w, struct connection *c, int number);
 void dial_tune(struct connection *c);
 socklen_t endpoint_encode(const struct sluice_endpoint *endpoint,
                           struct sockaddr_storage *address);

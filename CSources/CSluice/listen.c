@@ -141,17 +141,18 @@ void listen_give_credit(struct sluice_worker *w) {
 }
 
 // Fetch-add, compare, undo: exact with any number of workers.
-static bool listen_try_credit(struct sluice_worker *w) {
+static enum want listen_try_credit(struct sluice_worker *w) {
   struct sluice_shared *shared = w->shared;
-  if (w->live == w->slots_max) return false;
+  if (w->live == w->slots_max) return WANT_CONNECTIONS;
   uint32_t descriptors =
       atomic_fetch_add_explicit(&shared->descriptors, 2, memory_order_relaxed);
   uint32_t connections =
       atomic_fetch_add_explicit(&shared->connections, 1, memory_order_relaxed);
-  if (descriptors + 2 <= shared->descriptors_max && connections + 1 <= shared->connections_max)
-    return true;
-  listen_give_credit(w);
-  return false;
+  enum want want = connections + 1 > shared->connections_max ? WANT_CONNECTIONS
+                          : descriptors + 2 > shared->descriptors_max ? WANT_DESCRIPTORS
+                                                                      : WANT_NOTHING;
+  if (want != WANT_NOTHING) listen_give_credit(w);
+  return want;
 }
 
 // ---- accepting ---------------------------------------------------------------------------------
@@ -170,22 +171,42 @@ static void listen_disarm(struct sluice_worker *w, struct listener *listener) {
   w->source->refuse(w, listener);
 }
 
-static void listen_pause(struct sluice_worker *w) {
+static void listen_pause(struct sluice_worker *w, enum want want) {
+  if (!w->accept_paused || w->want != want)
+    atomic_fetch_add_explicit(&w->shared->pauses[want], 1, memory_order_relaxed);
+  w->want = want;
   w->accept_retry_ms = w->now_ms + ACCEPT_RETRY_MS;
   if (w->accept_paused) return;
   w->accept_paused = true;
+  atomic_fetch_add_explicit(&w->shared->paused, 1, memory_order_relaxed);
   w->stats.accept_pauses++;
   for (uint32_t i = 0; i < w->listeners_count; i++) listen_disarm(w, &w->listeners[i]);
 }
 
+// Before memory runs out: what is there already must be able to go on.
+static enum want listen_overload(const struct sluice_worker *w) {
+  if (atomic_load_explicit(&w->shared->pause, memory_order_relaxed)) return WANT_MEMORY;
+  return w->buffers_used > w->buffers_max - w->buffers_max / BUFFERS_KEPT ? WANT_BUFFERS
+                                                                         : WANT_NOTHING;
+}
+
+// Once a turn: is there too much already to accept more?
+void listen_look(struct sluice_worker *w) {
+  enum want want = listen_overload(w);
+  if (want != WANT_NOTHING && !w->accept_paused) listen_pause(w, want);
+}
+
 // Accepting was paused and its time has come to try again.
 void listen_review(struct sluice_worker *w) {
-  if (!listen_try_credit(w)) {
-    w->accept_retry_ms = w->now_ms + ACCEPT_RETRY_MS;
+  enum want want = listen_overload(w);
+  if (want == WANT_NOTHING) want = listen_try_credit(w);
+  if (want != WANT_NOTHING) {
+    listen_pause(w, want);
     return;
   }
   listen_give_credit(w);
   w->accept_paused = false;
+  atomic_fetch_sub_explicit(&w->shared->paused, 1, memory_order_relaxed);
   for (uint32_t i = 0; i < w->listeners_count; i++) listen_arm(w, &w->listeners[i]);
 }
 
@@ -194,7 +215,7 @@ void listen_took(struct sluice_worker *w, struct listener *listener, int descrip
   w->stats.accepted++;
   if (w->live == w->slots_max) {
     sys_close(descriptor);
-    listen_pause(w);
+    listen_pause(w, WANT_CONNECTIONS);
     return;
   }
   listen_take_credit(w);
@@ -209,12 +230,17 @@ static bool system_exhausted(int number) {
 
 void listen_failed(struct sluice_worker *w, struct listener *listener, int number) {
   (void)listener;
-  if (system_exhausted(number)) listen_pause(w);
+  bool descriptors = number == EMFILE || number == ENFILE;
+  if (system_exhausted(number))
+    listen_pause(w, descriptors ? WANT_DESCRIPTORS : WANT_MEMORY);
 }
 
-// One connection, with its credit taken before; or an errno, EDQUOT when there is no credit.
-static int listen_one(struct sluice_worker *w, struct listener *listener) {
-  if (!listen_try_credit(w)) return EDQUOT;
+// One connection, with its credit taken before; or an errno, EDQUOT when there is no credit, which
+// is told to the operator as what `want` says.
+static int listen_one(struct sluice_worker *w, struct listener *listener,
+                      enum want *want) {
+  *want = listen_try_credit(w);
+  if (*want != WANT_NOTHING) return EDQUOT;
   int descriptor = sys_accept(listener->descriptor);
   if (descriptor < 0) {
     int number = errno;
@@ -229,10 +255,11 @@ static int listen_one(struct sluice_worker *w, struct listener *listener) {
 // The listener is readable: accepts some.
 void listen_some(struct sluice_worker *w, struct listener *listener) {
   for (int i = 0; i < ACCEPTS_PER_WAKE && listener->wanted; i++) {
-    int number = listen_one(w, listener);
+    enum want want;
+    int number = listen_one(w, listener, &want);
     if (number == EAGAIN) return;
     if (number == EDQUOT) {
-      listen_pause(w);
+      listen_pause(w, want);
       return;
     }
     if (number != 0) listen_failed(w, listener, number);
@@ -253,7 +280,8 @@ static void listen_give_up(struct sluice_worker *w, struct listener *listener) {
 // others to give back what a connection takes.
 static bool listen_has_more(struct sluice_worker *w, struct listener *listener) {
   for (int i = 0; i < ACCEPTS_PER_WAKE; i++) {
-    int number = listen_one(w, listener);
+    enum want want;
+    int number = listen_one(w, listener, &want);
     if (number == EAGAIN) return false;
     if (number == EDQUOT || system_exhausted(number)) {
       w->leaving_blocked = true;

@@ -138,6 +138,24 @@ enum sluice_result buffer_append(struct sluice_worker *w, struct buffer **slot,
   return sluice_result_done;
 }
 
+// A parked client may have left. What it has sent waits in the kernel as long as it stays; once it
+// has sent its FIN it is read, since with something to say it may still wait for the reply.
+bool preface_left(struct sluice_worker *w, struct connection *c) {
+  struct side *client = &c->sides[sluice_side_client];
+  struct half *up = &c->halves[0];
+  if (!client->hung_up || up->eof) return false;
+  int number = sys_socket_error(client->descriptor);
+  if (number != 0) {
+    connection_broken(w, c, sluice_side_client, number);
+    return true;
+  }
+  if (up->mode == sluice_mode_hold && !up->ask) preface_read(w, c, 0);
+  if (c->state != STATE_HOLDING) return true;
+  if (!up->eof || buffer_length(up->held) > 0) return false;
+  connection_close(w, c, false);
+  return true;
+}
+
 static void preface_final(struct half *half, enum sluice_final why) {
   half->final = why;
   half->ask = true;
@@ -200,6 +218,7 @@ bool preface_ask(struct sluice_worker *w, struct connection *c, int i) {
   struct sluice_event *event = worker_event(w, c, sluice_event_kind_ask);
   if (!event) return false;
   half->ask = false;
+  c->asked_turn = (uint32_t)w->stats.turns;
   event->side = (enum sluice_side)i;
   event->final = half->final;
   half->final = sluice_final_no;

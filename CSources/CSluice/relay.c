@@ -41,6 +41,7 @@ static void relay_count(struct sluice_worker *w, struct connection *c, int i, ui
   struct half *half = &c->halves[i];
   half->bytes += n;
   if (half->limit != NO_LIMIT) half->limit -= n;
+  if (c->paced) pace_charge(w, c, i, n);
   if (i == 1 && c->summary.first_byte_us == 0)
     c->summary.first_byte_us = (w->now_ns - c->summary.accepted_ns) / 1000 + 1;
 }
@@ -71,12 +72,13 @@ static bool relay_eof(struct sluice_worker *w, struct connection *c, int i) {
 // A read failed: all that came before it has been read.
 static enum step relay_read_failed(struct sluice_worker *w, struct connection *c, int i,
                                    int number) {
-  c->halves[i].eof = true;
-  if (!half_from(c, i)->reset) {
-    connection_broken(w, c, (enum sluice_side)i, number);
-    return STEP_BROKEN;
+  if (half_from(c, i)->reset) {
+    c->halves[i].eof = true;
+    return STEP_MOVED;
   }
-  return STEP_MOVED;
+  connection_broken(w, c, (enum sluice_side)i, number);
+  if (c->state != STATE_ASKING) c->halves[i].eof = true;  // else its place is another server's
+  return STEP_BROKEN;
 }
 
 static enum step relay_write_failed(struct sluice_worker *w, struct connection *c, int i,
@@ -115,7 +117,7 @@ static bool relay_waits(const struct half *half) {
 
 static bool relay_may_read(const struct half *half, const struct side *from) {
   return half->mode == sluice_mode_relay && !half->held && !half->eof && half->limit > 0 &&
-         from->readable;
+         half->room > 0 && from->readable;
 }
 
 // Reads one piece into the scratch. Returns its length, 0 for nothing, -1 when the side broke.
@@ -123,6 +125,7 @@ static ssize_t copy_read(struct sluice_worker *w, struct connection *c, int i, s
   struct half *half = &c->halves[i];
   struct side *from = half_from(c, i);
   if (half->limit < most) most = (size_t)half->limit;
+  if (half->room < most) most = (size_t)half->room;
   ssize_t n;
   do n = sys_recv(from->descriptor, w->scratch, most);
   while (n < 0 && errno == EINTR);
@@ -247,7 +250,8 @@ static enum step splice_drained(struct sluice_worker *w, struct connection *c, i
 }
 
 static size_t splice_length(const struct half *half) {
-  return half->limit < PUMP_BYTES ? (size_t)half->limit : PUMP_BYTES;
+  uint64_t most = half->room < PUMP_BYTES ? half->room : PUMP_BYTES;
+  return (size_t)(half->limit < most ? half->limit : most);
 }
 
 // One splice in and one out. EAGAIN on the way in means an empty socket only while the pipe is
@@ -367,8 +371,7 @@ void relay_half_finish(struct connection *c, int i) {
     (void)sys_shutdown_write(to->descriptor);
 }
 
-// Reads and drops. What was released before still goes out, then the FIN.
-// Reads and drops, within a budget.
+// Reads and drops, within a budget. What was released before still goes out, then the FIN.
 enum pump relay_discard(struct sluice_worker *w, struct connection *c, int i) {
   struct half *half = &c->halves[i];
   struct side *from = half_from(c, i);
@@ -397,6 +400,7 @@ enum pump relay_half_pump(struct sluice_worker *w, struct connection *c, int i) 
   enum pump dropped = PUMP_BLOCKED;
   if (half->mode == sluice_mode_discard) dropped = relay_discard(w, c, i);
   if (dropped == PUMP_CLOSED) return PUMP_CLOSED;
+  if (c->paced) pace_begin(w, c, i);
   uint64_t before = half->bytes;
   enum step step = STEP_MOVED;
   int round = 0;
@@ -405,6 +409,7 @@ enum pump relay_half_pump(struct sluice_worker *w, struct connection *c, int i) 
                                                         : copy_step(w, c, i, COPY_BYTES);
     if (step == STEP_BROKEN) return PUMP_CLOSED;
   }
+  if (c->paced && half_from(c, i)->readable && !half->eof) pace_end(w, c, i);
   if (c->in_kernel & splice_bit(i)) return PUMP_BLOCKED;
   splice_release_pipe(w, half);
   bool inline_engine = c->splice != sluice_splice_ring || !w->source->splice;

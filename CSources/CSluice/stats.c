@@ -1,9 +1,21 @@
 // What can be asked about a worker and its connections, and ending them from outside.
 #include "internal.h"
 
+#include <sys/mman.h>
+
 struct sluice_shared *sluice_shared_create(uint32_t descriptors, uint32_t connections) {
   struct sluice_shared *shared = aligned_alloc(64, sizeof *shared);
   if (!shared) return NULL;
+  void *buckets = mmap(NULL, SLUICE_BUCKETS * sizeof *shared->buckets, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (buckets == MAP_FAILED) {
+    free(shared);
+    return NULL;
+  }
+  shared->buckets = buckets;
+  atomic_init(&shared->pause, false);
+  atomic_init(&shared->paused, 0);
+  for (int i = 0; i < WANTS; i++) atomic_init(&shared->pauses[i], 0);
   atomic_init(&shared->descriptors, 0);
   atomic_init(&shared->connections, 0);
   shared->descriptors_max = descriptors;
@@ -11,7 +23,24 @@ struct sluice_shared *sluice_shared_create(uint32_t descriptors, uint32_t connec
   return shared;
 }
 
-void sluice_shared_destroy(struct sluice_shared *shared) { free(shared); }
+void sluice_shared_destroy(struct sluice_shared *shared) {
+  munmap(shared->buckets, SLUICE_BUCKETS * sizeof *shared->buckets);
+  free(shared);
+}
+
+void sluice_shared_pauses(const struct sluice_shared *shared, struct sluice_pauses *pauses) {
+  *pauses = (struct sluice_pauses){
+      .connections = atomic_load_explicit(&shared->pauses[WANT_CONNECTIONS], memory_order_relaxed),
+      .descriptors = atomic_load_explicit(&shared->pauses[WANT_DESCRIPTORS], memory_order_relaxed),
+      .memory = atomic_load_explicit(&shared->pauses[WANT_MEMORY], memory_order_relaxed),
+      .buffers = atomic_load_explicit(&shared->pauses[WANT_BUFFERS], memory_order_relaxed),
+      .workers = atomic_load_explicit(&shared->paused, memory_order_relaxed),
+  };
+}
+
+void sluice_shared_pause(struct sluice_shared *shared, bool wanted) {
+  atomic_store_explicit(&shared->pause, wanted, memory_order_relaxed);
+}
 
 uint32_t sluice_shared_connections(struct sluice_shared *shared) {
   return atomic_load_explicit(&shared->connections, memory_order_relaxed);
@@ -99,6 +128,22 @@ void stats_measure(const struct sluice_worker *w, struct connection *c) {
     if (side->descriptor >= 0 && !side->local)
       sys_path(side->descriptor, &paths[i]->rtt_us, &paths[i]->retransmits);
   }
+}
+
+void stats_sum_up(struct sluice_worker *w, struct connection *c) {
+  struct sluice_summary *summary = &c->summary;
+  // What is still held was never let go.
+  summary->bytes_up = c->halves[0].bytes - buffer_length(c->halves[0].held);
+  summary->bytes_down = c->halves[1].bytes - buffer_length(c->halves[1].held);
+  summary->spliced_up = c->halves[0].spliced;
+  summary->spliced_down = c->halves[1].spliced;
+  summary->duration_us = (w->now_ns - summary->accepted_ns) / 1000;
+  if (c->first_fin_ns && summary->half_closed_us == 0)
+    summary->half_closed_us = (w->now_ns - c->first_fin_ns) / 1000;
+  w->stats.closed++;
+  w->stats.bytes_up += summary->bytes_up;
+  w->stats.bytes_down += summary->bytes_down;
+  w->stats.bytes_spliced += summary->spliced_up + summary->spliced_down;
 }
 
 void sluice_worker_stats(const struct sluice_worker *w, struct sluice_stats *stats) {

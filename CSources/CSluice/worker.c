@@ -167,6 +167,7 @@ uint32_t sluice_worker_turn(struct sluice_worker *w, int32_t wait_ms) {
     w->source->wait(w, speaks ? 0 : turn_wait_ns(w, until_ns), !speaks && turn_batches(w));
     turn_clock(w);
     deadline_run(w);
+    listen_look(w);
     if (w->accept_paused && w->now_ms >= w->accept_retry_ms) listen_review(w);
     if (w->listeners_leaving > 0) listen_leave(w);
     if (speaks) break;

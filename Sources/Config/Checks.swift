@@ -60,6 +60,8 @@ struct Checks {
           timeouts: global.overridden(by: listener.timeouts), congestion: listener.congestion)
         if let backlog = listener.backlog { made.backlog = backlog }
         (made.spoken, made.maxConnections) = (listener.spoken, listener.maxConnections)
+        (made.queue, made.bandwidth) = (listener.queue, listener.bandwidth)
+        made.connectionBandwidth = listener.connectionBandwidth
         return made
       },
       backends: backends.map { backend in
@@ -74,6 +76,7 @@ struct Checks {
         (made.slowStartMs, made.maxConnections) = (backend.slowStartMs, backend.maxConnections)
         made.panicPercent = backend.panicPercent
         if let retries = backend.retries { made.retries = retries }
+        made.retryPercent = backend.retryPercent
         if let splice = backend.splice { made.splice = splice.value }
         return made
       })

@@ -55,6 +55,9 @@ struct ListenerDraft: Sendable {
   var backlog: Int?
   var spoken: SpokenProtocol?
   var maxConnections = 0
+  var queue: QueueRule?
+  var bandwidth: UInt64 = 0
+  var connectionBandwidth: UInt64 = 0
 }
 
 /// One item of `bind`: as written, and the sockets it asks for.
@@ -107,6 +110,7 @@ struct BackendDraft: Sendable {
   var check: CheckDraft?
   var ejection: EjectionSettings? = EjectionSettings()
   var retries: Int?
+  var retryPercent = Backend.defaultRetryPercent
   var timeouts = TimeoutOverrides()
   var source: Located<SocketAddress>?
   var splice: Located<SpliceChoice>?

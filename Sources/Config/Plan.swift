@@ -50,12 +50,27 @@ extension Snapshot {
     if listener.maxConnections > 0 {
       lines.append("  connections    at most \(listener.maxConnections)")
     }
+    if let queue = listener.queue {
+      let time = Scalar.text(ofDurationMs: queue.timeoutMs)
+      lines.append("  queue          at most \(queue.length), for \(time)")
+    }
+    if listener.bandwidth > 0 {
+      let rate = Scalar.text(ofSize: Int(listener.bandwidth))
+      lines.append("  bandwidth      \(rate) a second and direction")
+    }
+    if listener.connectionBandwidth > 0 {
+      let rate = Scalar.text(ofSize: Int(listener.connectionBandwidth))
+      lines.append("    of each      \(rate) a second and direction")
+    }
     if let congestion = listener.congestion { lines.append("  congestion     \(congestion)") }
     lines += plan(of: listener.proxyProtocol, withinMs: timeouts.proxyHeaderMs)
     lines += [
       "  backend        \(backend.name) (\(backend.balance.word), \(tries))",
       "    servers      \(backend.servers.map(Plan.server).joined(separator: ", "))",
     ]
+    if backend.retries > 0, backend.retryPercent != Backend.defaultRetryPercent {
+      lines.append("    retry budget \(backend.retryPercent)% of connections")
+    }
     if backend.slowStartMs > 0 {
       lines.append("    slow start   \(Scalar.text(ofDurationMs: backend.slowStartMs))")
     }

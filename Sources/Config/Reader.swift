@@ -55,6 +55,7 @@ struct Reader {
       case .perSource: readLimit(key, node, into: &limits.perSource.atOnce)
       case .perSourceRate: readLimit(key, node, into: &limits.perSource.perSecond)
       case .exceptions: exceptions = nodes(key, node)
+      case .memory: read(key, node, into: &limits.memory, Scalar.memory)
       }
     }
     // After the limits that they take the place of, wherever those stand.
@@ -140,10 +141,30 @@ struct Reader {
       case .backlog: draft.backlog = number(key, node)
       case .spoken: draft.spoken = value(key, node, Scalar.word)
       case .maxConnections: readLimit(key, node, into: &draft.maxConnections)
+      case .queue: draft.queue = queue(node, "\(path).queue")
+      case .bandwidth: read(key, node, into: &draft.bandwidth, Scalar.bandwidth)
+      case .connectionBandwidth:
+        read(key, node, into: &draft.connectionBandwidth, Scalar.bandwidth)
       }
     }
     require(in: fields, of: "listener", entry)
     return draft
+  }
+
+  /// Nil for `off`.
+  private mutating func queue(_ node: Tree.Node, _ path: String) -> QueueRule? {
+    if case .scalar("off", _) = node.value { return nil }
+    var rule = QueueRule(length: 1000, timeoutMs: 10_000)
+    for (key, node) in fields(of: node, QueueKey.allCases, path: path) {
+      switch key {
+      case .length: readNumber(key, node, into: &rule.length)
+      case .timeout:
+        read(key, node, into: &rule.timeoutMs) { text throws(Unreadable) in
+          try Scalar.duration(text, mayBeOff: false)
+        }
+      }
+    }
+    return rule
   }
 
   private mutating func backends(_ node: Tree.Node) -> [BackendDraft] {
@@ -180,6 +201,10 @@ struct Reader {
         }
       case .maxConnections: readLimit(key, node, into: &draft.maxConnections)
       case .retries: draft.retries = number(key, node)
+      case .retryBudget:
+        read(key, node, into: &draft.retryPercent) { text throws(Unreadable) in
+          try Scalar.percentage(text, in: 0...100)
+        }
       case .timeouts:
         readTimeouts(node, TimeoutKey.backend, "\(path).timeouts", &draft.timeouts)
       case .source: draft.source = located(key, node, Endpoint.source)

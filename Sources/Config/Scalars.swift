@@ -68,6 +68,28 @@ enum Scalar {
     return bytes
   }
 
+  /// Bytes a second; `off` is 0. A bucket of less than one read would be no use.
+  static func bandwidth(_ text: String) throws(Unreadable) -> UInt64 {
+    if text == "off" { return 0 }
+    let bytes = try size(text, limit: bandwidthMax)
+    guard bytes >= bandwidthMin else {
+      throw Unreadable("\(text) is less than 1KiB; did you mean off?")
+    }
+    return bytes
+  }
+
+  static let bandwidthMin: UInt64 = 1 << 10
+  /// What the data plane's arithmetic takes: 64GiB.
+  static let bandwidthMax: UInt64 = 1 << 36
+
+  static func memory(_ text: String) throws(Unreadable) -> MemoryLimit {
+    switch text {
+    case "auto": .auto
+    case "off": .off
+    default: .bytes(try size(text, limit: 1 << 50))
+    }
+  }
+
   /// A number and the factor of its unit.
   private static func quantity(
     _ text: String, units: [(String, UInt64)], suggested: [String], sample: String

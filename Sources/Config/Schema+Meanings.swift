@@ -48,6 +48,9 @@ extension Schema {
         + "client's where a PROXY header names it",
       "per-source-rate": "new connections of each source in a second, and as many in one burst",
       "exceptions": "see `limits.exceptions`",
+      "memory":
+        "accepting pauses while the process has more in memory; `auto` is nine tenths of its "
+        + "control group's limit, or of the machine's memory",
     ],
     "limits.exceptions": [
       "networks": "required",
@@ -94,6 +97,11 @@ extension Schema {
       "protocol":
         "in whose words a client that is turned away is told so; see [backends.md](backends.md)",
       "max-connections": "connections at once, over all workers",
+      "queue":
+        "`off` turns a client away that meets a limit; else it waits; see `listeners.NAME.queue`",
+      "bandwidth":
+        "bytes a second in each direction, of all its connections together over all workers",
+      "bandwidth-per-connection": "bytes a second in each direction, of each connection",
       "congestion": "for accepted connections; absent: the system's",
       "backlog":
         "connections that wait to be accepted, for each socket; the kernel caps it at "
@@ -113,6 +121,10 @@ extension Schema {
         "required; `accept` (with or without a header) is outside the specification, for `type: "
         + "tls` only, and an error on `tcp` and `server-first` listeners, whose clients may wait "
         + "for the server's first bytes",
+    ],
+    "listeners.NAME.queue": [
+      "length": "clients that wait at once, over all workers",
+      "timeout": "for a place, from when it met the limit",
     ],
     "listeners.NAME.timeouts": [
       "preface": "as there",
@@ -147,6 +159,9 @@ extension Schema {
         "when failed connections take a server out for a while; on by default; see "
         + "`backends.NAME.eject`",
       "retries": "further tries after the first, each at another server",
+      "retry-budget":
+        "further tries of all connections together, of the connections of the last 10 s; ten are "
+        + "always free",
       "timeouts": "see `backends.NAME.timeouts`",
       "source": "the address to dial from, of the servers' family; absent: the system chooses",
       "splice":

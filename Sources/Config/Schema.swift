@@ -25,6 +25,7 @@ enum Schema {
     ("listeners.NAME", ListenerKey.allCases),
     ("listeners.NAME.proxy-protocol", ProxyProtocolKey.allCases),
     ("listeners.NAME.proxy-protocol.sources", SourceKey.allCases),
+    ("listeners.NAME.queue", QueueKey.allCases),
     ("listeners.NAME.timeouts", TimeoutKey.listener),
     ("backends.NAME", BackendKey.allCases),
     ("backends.NAME.servers", ServerKey.allCases),
@@ -110,7 +111,7 @@ enum LimitsKey: String, SchemaKey {
   case maxConnections = "max-connections"
   case perSource = "per-source"
   case perSourceRate = "per-source-rate"
-  case exceptions
+  case exceptions, memory
 
   var type: ValueType {
     switch self {
@@ -120,6 +121,7 @@ enum LimitsKey: String, SchemaKey {
       .list(
         of: .section("limits.exceptions"), takes: "a list of mappings with networks and limits",
         atMost: Reader.sourcesMax)
+    case .memory: .either([.words(["auto", "off"]), .size])
     }
   }
 
@@ -128,6 +130,26 @@ enum LimitsKey: String, SchemaKey {
     case .maxConnections: "100000"
     case .perSource, .perSourceRate: "off"
     case .exceptions: nil
+    case .memory: "auto"
+    }
+  }
+}
+
+/// The keys of a listener's `queue`, when it is not off.
+enum QueueKey: String, SchemaKey {
+  case length, timeout
+
+  var type: ValueType {
+    switch self {
+    case .length: .number(1...100_000)
+    case .timeout: .duration(mayBeOff: false, mayBeZero: false)
+    }
+  }
+
+  var defaultText: String? {
+    switch self {
+    case .length: "1000"
+    case .timeout: "10s"
     }
   }
 }
@@ -202,6 +224,8 @@ enum ListenerKey: String, SchemaKey {
   case timeouts
   case spoken = "protocol"
   case maxConnections = "max-connections"
+  case queue, bandwidth
+  case connectionBandwidth = "bandwidth-per-connection"
   case congestion, backlog
 
   var type: ValueType {
@@ -220,6 +244,8 @@ enum ListenerKey: String, SchemaKey {
     case .timeouts: .section("listeners.NAME.timeouts")
     case .spoken: .words(SpokenProtocol.words)
     case .maxConnections: .limit
+    case .queue: .either([.words(["off"]), .section("listeners.NAME.queue")])
+    case .bandwidth, .connectionBandwidth: .bandwidth
     case .congestion: .congestion
     case .backlog: .number(1...65_535)
     }
@@ -236,7 +262,7 @@ enum ListenerKey: String, SchemaKey {
     case .inherit: "false"
     case .backlog: "4096"
     case .spoken: nil
-    case .maxConnections: "off"
+    case .maxConnections, .queue, .bandwidth, .connectionBandwidth: "off"
     }
   }
 }
@@ -252,7 +278,9 @@ enum BackendKey: String, SchemaKey {
   case slowStart = "slow-start"
   case panicThreshold = "panic-threshold"
   case maxConnections = "max-connections"
-  case check, eject, retries, timeouts, source, splice, congestion
+  case check, eject, retries
+  case retryBudget = "retry-budget"
+  case timeouts, source, splice, congestion
 
   var type: ValueType {
     switch self {
@@ -282,6 +310,8 @@ enum BackendKey: String, SchemaKey {
     case .check: .either([.words(["off"] + CheckType.words), .section("backends.NAME.check")])
     case .eject: .either([.words(["off"]), .section("backends.NAME.eject")])
     case .retries: .number(0...100)
+    case .retryBudget:
+      .text("a percentage from 0% to 100%", pattern: "^([0-9]|[1-9][0-9]|100)%$")
     case .timeouts: .section("backends.NAME.timeouts")
     case .source: .text("an address without a port, such as 192.0.2.5")
     case .splice: .words(SpliceChoice.words)
@@ -302,6 +332,7 @@ enum BackendKey: String, SchemaKey {
     case .slowStart, .maxConnections: "off"
     case .panicThreshold: "0%"
     case .retries: "2"
+    case .retryBudget: "50%"
     case .splice: "auto"
     }
   }

@@ -114,6 +114,16 @@ struct SnapshotWriter {
     }
     optional(ListenerKey.spoken, listener.spoken?.word)
     pair(ListenerKey.maxConnections, limit(listener.maxConnections))
+    if let queue = listener.queue {
+      section(ListenerKey.queue, mayBeEmpty: true) {
+        $0.pair(QueueKey.length, "\(queue.length)")
+        $0.pair(QueueKey.timeout, Scalar.text(ofDurationMs: queue.timeoutMs))
+      }
+    } else {
+      pair(ListenerKey.queue, "off")
+    }
+    pair(ListenerKey.bandwidth, bandwidth(listener.bandwidth))
+    pair(ListenerKey.connectionBandwidth, bandwidth(listener.connectionBandwidth))
     optional(ListenerKey.congestion, listener.congestion)
     pair(ListenerKey.backlog, "\(listener.backlog)")
   }
@@ -183,6 +193,7 @@ struct SnapshotWriter {
     write(backend.check)
     write(backend.ejection)
     pair(BackendKey.retries, "\(backend.retries)")
+    pair(BackendKey.retryBudget, "\(backend.retryPercent)%")
     section(BackendKey.timeouts) {
       for key in TimeoutKey.backend {
         guard let milliseconds = backend.timeouts[key] else {
@@ -258,10 +269,19 @@ struct SnapshotWriter {
 
   private func limit(_ limit: Int) -> String { limit == 0 ? "off" : "\(limit)" }
 
+  private func bandwidth(_ bytes: UInt64) -> String {
+    bytes == 0 ? "off" : Scalar.text(ofSize: Int(bytes))
+  }
+
   private mutating func write(_ limits: Limits) {
     pair(LimitsKey.maxConnections, "\(limits.maxConnections)")
     pair(LimitsKey.perSource, limit(limits.perSource.atOnce))
     pair(LimitsKey.perSourceRate, limit(limits.perSource.perSecond))
+    switch limits.memory {
+    case .auto: pair(LimitsKey.memory, "auto")
+    case .off: pair(LimitsKey.memory, "off")
+    case .bytes(let bytes): pair(LimitsKey.memory, Scalar.text(ofSize: Int(bytes)))
+    }
     guard !limits.exceptions.isEmpty else { return absent(LimitsKey.exceptions) }
     list(
       LimitsKey.exceptions,

@@ -87,15 +87,25 @@ package struct Limits: Hashable, Sendable {
   package var perSource: SourceLimit
   /// What holds for the sources in these networks in its place; the longest prefix wins.
   package var exceptions: [LimitException]
+  /// Beyond so much resident memory no connection is accepted.
+  package var memory: MemoryLimit
 
   package init(
     maxConnections: Int = 100_000, perSource: SourceLimit = SourceLimit(),
-    exceptions: [LimitException] = []
+    exceptions: [LimitException] = [], memory: MemoryLimit = .auto
   ) {
+    self.memory = memory
     self.maxConnections = maxConnections
     self.perSource = perSource
     self.exceptions = exceptions
   }
+}
+
+package enum MemoryLimit: Hashable, Sendable {
+  /// Nine tenths of what the process may have: of its control group's limit, or of the machine.
+  case auto
+  case off
+  case bytes(UInt64)
 }
 
 /// Limits of the sources in one network.
@@ -202,14 +212,23 @@ package struct Listener: Hashable, Sendable {
   package var spoken: SpokenProtocol?
   /// Connections at once; 0 is no limit.
   package var maxConnections: Int
+  /// How clients wait that meet a limit; nil turns them away.
+  package var queue: QueueRule?
+  /// Bytes a second in each direction, of all connections together and of each; 0 is no limit.
+  package var bandwidth: UInt64
+  package var connectionBandwidth: UInt64
 
   package init(
     name: String, binds: [SocketAddress], type: ListenerType = .tcp,
     hello: HelloPolicy = HelloPolicy(), backend: Int,
     proxyProtocol: ProxyReceiving = ProxyReceiving(), timeouts: Timeouts = Timeouts(),
     congestion: String? = nil, backlog: Int = 4096, spoken: SpokenProtocol? = nil,
-    maxConnections: Int = 0
+    maxConnections: Int = 0, queue: QueueRule? = nil, bandwidth: UInt64 = 0,
+    connectionBandwidth: UInt64 = 0
   ) {
+    self.queue = queue
+    self.bandwidth = bandwidth
+    self.connectionBandwidth = connectionBandwidth
     self.name = name
     self.binds = binds
     self.type = type
@@ -305,6 +324,8 @@ package struct Backend: Hashable, Sendable {
   package var ejection: EjectionSettings?
   /// Further tries after the first, each at the next server: 0 ... 100.
   package var retries: Int
+  /// All tries after the first together are at most so many in a hundred connections.
+  package var retryPercent: Int
   package var timeouts: TimeoutOverrides
   /// The address that connections to the servers come from, with port 0; of the servers' family.
   package var source: SocketAddress?
@@ -312,14 +333,18 @@ package struct Backend: Hashable, Sendable {
   /// The congestion control of dialled connections; nil is the system's.
   package var congestion: String?
 
+  package static let defaultRetryPercent = 50
+
   package init(
     name: String, servers: [Server], sendProxy: SendProxy = .none, tlvs: TLVPlan = TLVPlan(),
     passesClientHeader: Bool = false, balance: BalanceKind = .roundRobin,
     check: CheckSettings? = nil, ejection: EjectionSettings? = EjectionSettings(), retries: Int = 2,
     timeouts: TimeoutOverrides = TimeoutOverrides(), source: SocketAddress? = nil,
     splice: SpliceChoice = .auto, congestion: String? = nil, slowStartMs: UInt32 = 0,
-    panicPercent: Int = 0, maxConnections: Int = 0
+    panicPercent: Int = 0, maxConnections: Int = 0,
+    retryPercent: Int = Backend.defaultRetryPercent
   ) {
+    self.retryPercent = retryPercent
     self.name = name
     self.servers = servers
     self.sendProxy = sendProxy

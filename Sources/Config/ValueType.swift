@@ -24,6 +24,8 @@ indirect enum ValueType: Sendable {
   static let name = ValueType.text("the name of a backend", pattern: Scalar.namePattern)
   /// Of connections.
   static let limit = ValueType.either([.words(["off"]), .number(Reader.limits)])
+  /// Bytes a second.
+  static let bandwidth = ValueType.either([.words(["off"]), .size])
   static let path = ValueType.text("an absolute path", pattern: "^/")
   static let networks = ValueType.list(
     of: .text("a network"), takes: "networks such as 192.0.2.0/28, addresses, or unix",

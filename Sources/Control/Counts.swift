@@ -119,6 +119,9 @@ extension Counts {
 
     package var accepted: UInt64 { row[ListenerColumns.accepted] }
     package var live: UInt64 { accepted - min(row[ListenerColumns.ended], accepted) }
+    /// Connections that began to wait for a place.
+    package var queued: UInt64 { row[ListenerColumns.queued] }
+    package var waiting: UInt64 { queued - min(row[ListenerColumns.dequeued], queued) }
     package var bytesUp: UInt64 { row[ListenerColumns.bytesUp] }
     package var bytesDown: UInt64 { row[ListenerColumns.bytesDown] }
     package var splicedUp: UInt64 { row[ListenerColumns.splicedUp] }

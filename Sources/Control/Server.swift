@@ -140,9 +140,11 @@ package final class Server: Operations {
 
   /// Serves until a signal ends it; returns when everything is closed.
   package func run() {
+    var overload = Overload()
     while true {
       _ = try? Readiness.reading(
-        signals.number, wake.number, waitingAtMostMs: waitMs(nowNs: Clock.monotonicNs))
+        signals.number, wake.number,
+        waitingAtMostMs: waitMs(nowNs: Clock.monotonicNs, overload))
       wake.clear()
       while let signal = try? signals.next() {
         if take(signal) == .stop { return close() }
@@ -154,15 +156,16 @@ package final class Server: Operations {
       if carryOut(step) == .stop { return close() }
       lookAtDrains(nowNs: now)
       expireBans()
+      look(at: &overload, nowNs: now)
       report.tick(nowNs: now, connections: pool.liveConnections, workers: pool.stats)
     }
   }
 
-  /// Nil: until something happens.
-  private func waitMs(nowNs: UInt64) -> Int32? {
+  private func waitMs(nowNs: UInt64, _ overload: Overload) -> Int32? {
     guard isServing else { return Server.lookEveryMs }
     let times = [
-      report.waitMs(nowNs: nowNs), drainWaitMs(nowNs: nowNs), banList.waitMs(wallMs: Clock.wallMs),
+      overload.waitMs(nowNs: nowNs), report.waitMs(nowNs: nowNs), drainWaitMs(nowNs: nowNs),
+      banList.waitMs(wallMs: Clock.wallMs),
     ]
     return times.compactMap { $0 }.min()
   }

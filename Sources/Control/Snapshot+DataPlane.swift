@@ -30,7 +30,7 @@ extension Snapshot {
           congestion: backend.congestion ?? "", tlvs: backend.tlvs,
           passesClientHeader: backend.passesClientHeader, balance: backend.balance,
           slowStartMs: backend.slowStartMs, panicPercent: backend.panicPercent,
-          maxConnections: UInt32(backend.maxConnections)))
+          maxConnections: UInt32(backend.maxConnections), retryPercent: backend.retryPercent))
     }
     // Most listeners have the same networks, and a table of thousands is worth sharing.
     var tables: [[TrustedSource]: TrustTable] = [:]
@@ -47,7 +47,8 @@ extension Snapshot {
         hello: listener.type == .tls ? listener.hello : nil, prefaceMs: timeouts.prefaceMs,
         // What reads TLS would take words for a fault.
         spoken: listener.type == .tls ? nil : listener.spoken,
-        maxConnections: UInt32(listener.maxConnections))
+        maxConnections: UInt32(listener.maxConnections), queue: listener.queue,
+        bandwidth: listener.bandwidth, connectionBandwidth: listener.connectionBandwidth)
     }
     return RouteTable(
       listeners: listeners, backends: entries, servers: servers, sockets: sockets, series: series,

@@ -41,6 +41,8 @@ struct ConnectionMemory {
     case hello
     /// A header that must not be there.
     case forgery
+    /// Nothing: it waits for a place.
+    case waiting
   }
 
   var phase: Phase {

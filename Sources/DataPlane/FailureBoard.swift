@@ -74,6 +74,7 @@ package final class FailureBoard: Sendable {
     switch error {
     case .refused, .unreachable, .other: failed(.dial, at: server, in: table)
     case .timedOut: failed(.timeout, at: server, in: table)
+    case .reset: failed(.reset, at: server, in: table)
     // The server is not to blame.
     case .noLocalAddress: break
     }

@@ -13,6 +13,8 @@ final class Mailbox: Sendable {
   private struct State: ~Copyable {
     var commands: [Command] = []
     var installation: Installation?
+    /// Connections that were called to their places.
+    var calls: [ConnectionID] = []
     var waker: Waker?
   }
 
@@ -62,6 +64,19 @@ final class Mailbox: Sendable {
     }
   }
 
+  /// Calls a connection that waits. There is always room: no more are called than wait.
+  func call(_ id: ConnectionID) {
+    state.withLock { state in
+      guard let waker = state.waker else { return }
+      state.calls.append(id)
+      hasMail.store(true, ordering: .releasing)
+      waker.wake()
+    }
+  }
+
+  /// Has the worker look around.
+  func wake() { state.withLock { $0.waker?.wake() } }
+
   func takeInstallation() -> Installation? {
     guard hasInstallation.exchange(false, ordering: .acquiringAndReleasing) else { return nil }
     return state.withLock { $0.installation.take() }
@@ -80,15 +95,17 @@ final class Mailbox: Sendable {
   /// How many tables live connections of this worker referred to after the last installation.
   var tablesLive: Int { tables.load(ordering: .relaxed) }
 
-  /// Takes at most `most` commands, the oldest first.
-  func take(atMost most: Int) -> [Command] {
-    guard hasMail.exchange(false, ordering: .acquiringAndReleasing) else { return [] }
+  /// Takes at most `most` commands, the oldest first, and all calls.
+  func take(atMost most: Int) -> (commands: [Command], calls: [ConnectionID]) {
+    guard hasMail.exchange(false, ordering: .acquiringAndReleasing) else { return ([], []) }
     return state.withLock { state in
       let count = min(most, state.commands.count)
       let taken = Array(state.commands[..<count])
       state.commands.removeFirst(count)
       if !state.commands.isEmpty { hasMail.store(true, ordering: .releasing) }
-      return taken
+      let calls = state.calls
+      state.calls = []
+      return (taken, calls)
     }
   }
 

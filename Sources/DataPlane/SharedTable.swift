@@ -53,7 +53,7 @@ package import Wire
 }
 
 /// Whose connections are counted together: 128 bits, the same for the life of the process.
-package struct Identity: Sendable, Equatable {
+package struct Identity: Sendable, Hashable {
   let high: UInt64
   let low: UInt64
 

@@ -61,7 +61,8 @@ extension DialError {
   /// From an errno of connect(2), socket(2) or bind(2).
   init(_ number: Int32) {
     switch number {
-    case 111, 2, 104: self = .refused  // ECONNREFUSED, ENOENT (Unix), ECONNRESET
+    case 111, 2: self = .refused  // ECONNREFUSED, ENOENT (Unix)
+    case 32, 104: self = .reset  // EPIPE, ECONNRESET
     case 110: self = .timedOut  // ETIMEDOUT
     case 100, 101, 112, 113: self = .unreachable  // ENETDOWN, ENETUNREACH, EHOSTDOWN, EHOSTUNREACH
     case 11, 23, 24, 98, 99, 105: self = .noLocalAddress  // EAGAIN to ENOBUFS: none left

@@ -67,6 +67,20 @@ internal import Wire
     _ = unsafe sluice_worker_answer(raw, id, &answer)
   }
 
+  /// Lets the connection wait, its bytes behind the `consumed` ones kept, until it is called; asks
+  /// at the latest after `withinMs`.
+  func park(_ id: sluice_id, withinMs: UInt32, consuming consumed: Int) {
+    var answer = sluice_answer()
+    answer.up.mode = .hold
+    answer.consumed = UInt32(consumed)
+    answer.hold_ms = withinMs
+    answer.park = true
+    _ = unsafe sluice_worker_answer(raw, id, &answer)
+  }
+
+  /// A connection that waits is asked about again; nothing happens to one that does not.
+  func fact(_ id: sluice_id) { _ = unsafe sluice_worker_fact(raw, id) }
+
   /// Relays what the client sends from now on, and what of it is held.
   func relayUp(_ id: sluice_id) {
     var answer = sluice_answer()
@@ -165,6 +179,7 @@ internal import Wire
 @safe final class SharedCounts: @unchecked Sendable {
   let raw: OpaquePointer
   let identities: SharedTable
+  let room = WaitingRoom()
 
   /// Sources counted at once, for each connection there may be: with a quarter of the entries in
   /// use, no bucket overflows. 68 bytes each, of address space first; a page that no source ever
@@ -191,6 +206,40 @@ internal import Wire
   deinit { unsafe sluice_shared_destroy(raw) }
 
   var connections: Int { Int(unsafe sluice_shared_connections(raw)) }
+
+  func pause(_ wanted: Bool) { unsafe sluice_shared_pause(raw, wanted) }
+
+  var pauses: AcceptPauses {
+    var pauses = sluice_pauses()
+    unsafe sluice_shared_pauses(raw, &pauses)
+    return AcceptPauses(
+      connections: pauses.connections, descriptors: pauses.descriptors, memory: pauses.memory,
+      buffers: pauses.buffers, workers: Int(pauses.workers))
+  }
+}
+
+/// How often workers stopped accepting since the start, by what was wanting.
+package struct AcceptPauses: Hashable, Sendable {
+  /// As many as the process may have.
+  package var connections: UInt64
+  /// What is left of them is kept back.
+  package var descriptors: UInt64
+  package var memory: UInt64
+  /// Nearly all are in use.
+  package var buffers: UInt64
+  /// Those that do not accept now.
+  package var workers: Int
+
+  package init(
+    connections: UInt64 = 0, descriptors: UInt64 = 0, memory: UInt64 = 0, buffers: UInt64 = 0,
+    workers: Int = 0
+  ) {
+    self.connections = connections
+    self.descriptors = descriptors
+    self.memory = memory
+    self.buffers = buffers
+    self.workers = workers
+  }
 }
 
 /// Which event source a worker got.

@@ -36,8 +36,11 @@ package enum ListenerColumns {
   package static let ends = headers + HeaderKind.allCases.count
   /// By position in `RejectReason.all`.
   package static let reasons = ends + ConnectionEnd.allCases.count
+  /// Connections that began to wait for a place, and those that wait no longer.
+  package static let queued = reasons + RejectReason.count
+  package static let dequeued = queued + 1
   package static let duration = HistogramColumns(
-    start: reasons + RejectReason.count, boundsUs: HistogramColumns.lifetimeUs)
+    start: dequeued + 1, boundsUs: HistogramColumns.lifetimeUs)
   static let count = duration.end
 }
 
@@ -125,6 +128,11 @@ extension WorkerCounts {
   mutating func came(with header: HeaderKind, listener: Int) {
     listeners.add(listener, ListenerColumns.headers + header.rawValue)
   }
+
+  /// By series, as below.
+  mutating func beganToWait(listener: Int) { listeners.add(listener, ListenerColumns.queued) }
+
+  mutating func endedToWait(listener: Int) { listeners.add(listener, ListenerColumns.dequeued) }
 
   /// It is the server's from now on: dialled or about to be. Servers are given by their place in
   /// a table, as all below.

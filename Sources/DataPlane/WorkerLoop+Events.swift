@@ -29,6 +29,7 @@ extension WorkerLoop {
       case .clean: worker.relayUp(event.id)
       case .forged: refuse(event, memory, .headerUntrusted)
       }
+    case .waiting: called(event, &memory, table, ending)
     }
   }
 
@@ -63,10 +64,20 @@ extension WorkerLoop {
     else { return follow(.reject(.noRoute), event, &memory, router.table) }
     let place = socket.listener
     counts.accepted(listener: table.series.listeners[place])
-    let listener = table.listeners[place]
     guard enter(place, &memory, table) else {
-      return follow(.reject(.listenerFull), event, &memory, table)
+      memory.client = worker.endpoints(event.id, reached: socket.local)?.client
+      let series = table.series.listeners[place]
+      return wait(for: .listener(series), .listenerFull, .admission, event, &memory, table)
     }
+    admitted(by: socket, event, &memory, table)
+  }
+
+  /// It has its place at the listener.
+  mutating func admitted(
+    by socket: SocketEntry, _ event: sluice_event, _ memory: inout ConnectionMemory,
+    _ table: RouteTable
+  ) {
+    let listener = table.listeners[socket.listener]
     guard needsAddresses(listener, table) else { return decide(event, &memory, table, .no) }
     guard let endpoints = worker.endpoints(event.id, reached: socket.local) else {
       return follow(.reject(.clientGone), event, &memory, table)
@@ -193,9 +204,11 @@ extension WorkerLoop {
     _ table: RouteTable, consuming consumed: Int = 0
   ) {
     var reason: RejectReason?
-    giveBack(&memory, table)
-    switch seat(answer, &memory, table) {
+    let left = giveBack(&memory, table)
+    switch seat(answer, event, &memory, table) {
     case .route(let backend, let server):
+      seated(event)
+      if memory.server == nil { router.began(backend, under: table) }
       memory.server = server
       memory.tries += 1
       memory.isAtServer = true
@@ -203,25 +216,27 @@ extension WorkerLoop {
       let entry = table.backends[backend]
       worker.remember(memory, of: event.id)
       reason = route(
-        event, memory, table.listeners[table.listener(ofSocket: event.listener)], entry,
-        table.servers[server], consuming: consumed)
+        event, memory, table.listener(ofSocket: event.listener), entry, table.servers[server],
+        table, consuming: consumed)
       if reason == nil { counts.dialled(server, in: table) }
-    case .full:
-      worker.remember(memory, of: event.id)
-      reason = .backendFull
+    case .full(let place, let why, let backend):
+      wait(for: place, why, .seat(backend), event, &memory, table, consuming: consumed)
     case .reject(let why):
       worker.remember(memory, of: event.id)
       reason = why
     }
     if let reason { reject(event, reason, table) }
+    if let left { freed(backend: left, table) }
   }
 
   /// - Returns: why it could not even be tried.
   mutating func route(
-    _ event: sluice_event, _ memory: ConnectionMemory, _ listener: ListenerEntry,
-    _ entry: BackendEntry, _ server: ServerEntry, consuming consumed: Int
+    _ event: sluice_event, _ memory: ConnectionMemory, _ place: Int, _ entry: BackendEntry,
+    _ server: ServerEntry, _ table: RouteTable, consuming consumed: Int
   ) -> RejectReason? {
     let slot = event.id.slot
+    let listener = table.listeners[place]
+    let bucket = UInt32(truncatingIfNeeded: table.series.listeners[place])
     let written = header.encode(
       entry.header, entry.tlvs, client: memory.client, local: memory.local,
       HeaderBuffer.Facts(
@@ -242,6 +257,11 @@ extension WorkerLoop {
         route.half_closed_ms = listener.halfClosedMs
         route.max_age_ms = listener.maxAgeMs
         route.splice = sluice_splice(entry.splice)
+        // Else the client learns of the reset as it came.
+        route.redial_reset = memory.tries <= entry.retries
+        route.bandwidth = listener.connectionBandwidth
+        route.shared_bandwidth = listener.bandwidth
+        route.bucket = bucket
         guard let source = entry.source else {
           return worker.relay(event.id, by: &route, consuming: consumed, holding: holding)
         }
@@ -270,8 +290,12 @@ extension WorkerLoop {
     if !wasAsked, let listener {
       counts.accepted(listener: table.series.listeners[listener])
     }
-    giveBack(&memory, table)
+    let left = giveBack(&memory, table)
     leave(memory, table, listener: listener)
+    if !waits.isEmpty, let wait = waits.removeValue(forKey: event.id.slot) {
+      end(wait, isSeated: false)
+    }
+    passOn(memory, table, listener: listener, backend: left)
     let bytes = liveBytes.rest(
       of: event.id.slot, upTo: .init(up: summary.bytes_up, down: summary.bytes_down))
     if let listener {

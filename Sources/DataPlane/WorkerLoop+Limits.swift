@@ -8,85 +8,135 @@ extension WorkerLoop {
   private static let seatTries = 8
 
   /// Counts a new connection in at its listener, unless that is full.
-  func enter(_ listener: Int, _ memory: inout ConnectionMemory, _ table: RouteTable) -> Bool {
-    let limit = table.listeners[listener].maxConnections
-    memory.isInListener =
-      table.load.listeners.take(table.series.listeners[listener], limit: limit)
+  ///
+  /// - Parameter isCalled: it has waited, and it is its turn.
+  func enter(
+    _ listener: Int, _ memory: inout ConnectionMemory, _ table: RouteTable, isCalled: Bool = false
+  ) -> Bool {
+    let entry = table.listeners[listener]
+    let number = table.series.listeners[listener]
+    if entry.maxConnections > 0, entry.queue != nil, !isCalled,
+      room.isWaited(for: .listener(number))
+    {
+      return false
+    }
+    memory.isInListener = table.load.listeners.take(number, limit: entry.maxConnections)
     return memory.isInListener
   }
 
-  /// Counts the connection in at its source, the real client's where a header named it.
-  ///
-  /// - Returns: why it may not come in.
-  func admit(_ memory: inout ConnectionMemory, _ table: RouteTable) -> RejectReason? {
-    guard !table.sources.isEmpty, let client = memory.client,
-      let source = Identity(source: client)
-    else { return nil }
-    let limit = table.sources.limit(for: client)
-    guard limit != SourceLimit() else { return nil }
-    // Without a place in the table it could not be held to its limit. That takes more sources at
-    // once than there can be connections, or thousands of them in one bucket by chance.
-    guard case .entry(let entry) = identities.take(source, limit: UInt32(limit.atOnce)) else {
-      return .sourceFull
-    }
-    if limit.perSecond > 0,
-      !identities.isInPace(entry, perSecond: UInt32(limit.perSecond), nowNs: nowNs)
-    {
-      identities.give(entry)
-      return .sourceRate
-    }
-    memory.entry = entry
-    return nil
+  /// What a connection came to that was to be counted in.
+  enum Seating {
+    case route(backend: Int, server: Int)
+    /// There is no place; for the reason, unless it waits for one.
+    case full(WaitingRoom.Place, RejectReason, backend: Int)
+    case reject(RejectReason)
   }
 
-  /// Counts the connection in at its backend and its server; `full` when there is no place for it.
+  /// Counts the connection in at its source, its backend and its server.
   mutating func seat(
-    _ answer: Answer, _ memory: inout ConnectionMemory, _ table: RouteTable
-  ) -> Answer {
-    guard case .route(let backend, _) = answer else { return answer }
-    if memory.server == nil, memory.entry == nil, let reason = admit(&memory, table) {
-      return .reject(reason)
+    _ answer: Answer, _ event: sluice_event, _ memory: inout ConnectionMemory,
+    _ table: RouteTable
+  ) -> Seating {
+    let backend: Int
+    switch answer {
+    case .route(let index, _), .full(let index): backend = index
+    case .reject(let reason): return .reject(reason)
+    }
+    let place = WaitingRoom.Place.backend(table.series.backends[backend])
+    if memory.server == nil, memory.entry == nil, !table.sources.isEmpty,
+      let refused = admit(event, &memory, backend, table)
+    {
+      return refused
+    }
+    if mayHaveToWait(for: place, event, table, isLimited: table.isLimited(backend: backend)) {
+      return .full(place, .backendFull, backend: backend)
     }
     let number = table.series.backends[backend]
     if !memory.isInBackend {
       let limit = table.backends[backend].maxConnections
-      guard table.load.backends.take(number, limit: limit) else { return .full(backend: backend) }
+      guard table.load.backends.take(number, limit: limit) else {
+        return .full(place, .backendFull, backend: backend)
+      }
       memory.isInBackend = true
     }
-    let seated = seatAtServer(answer, backend, memory, table)
+    if let server = seatAtServer(answer, backend, memory, table) {
+      return .route(backend: backend, server: server)
+    }
     // Once it has been at a server, it is the backend's until it is closed.
-    if memory.server == nil, !seated.isRoute {
+    if memory.server == nil {
       table.load.backends.give(number)
       memory.isInBackend = false
+      // For that moment somebody else may have found the backend full.
+      if table.isLimited(backend: backend), table.seemsFree(backend: backend) {
+        room.freed(place)
+      }
     }
-    return seated
+    return .full(place, .backendFull, backend: backend)
   }
 
+  /// Counts the connection in at its source, the real client's where a header named it.
+  ///
+  /// - Returns: nil when it may come in.
+  private func admit(
+    _ event: sluice_event, _ memory: inout ConnectionMemory, _ backend: Int, _ table: RouteTable
+  ) -> Seating? {
+    guard let client = memory.client, let source = Identity(source: client) else { return nil }
+    let limit = table.sources.limit(for: client)
+    guard limit != SourceLimit() else { return nil }
+    let place = WaitingRoom.Place.source(source)
+    if mayHaveToWait(for: place, event, table, isLimited: limit.atOnce > 0) {
+      return .full(place, .sourceFull, backend: backend)
+    }
+    switch identities.take(source, limit: UInt32(limit.atOnce)) {
+    case .overLimit: return .full(place, .sourceFull, backend: backend)
+    // Without a place in the table it could not be held to its limit. That takes more sources at
+    // once than there can be connections, or thousands of them in one bucket by chance.
+    case .full: return .reject(.sourceFull)
+    case .entry(let entry):
+      if limit.perSecond > 0,
+        !identities.isInPace(entry, perSecond: UInt32(limit.perSecond), nowNs: nowNs)
+      {
+        identities.give(entry)
+        return .reject(.sourceRate)
+      }
+      memory.entry = entry
+      return nil
+    }
+  }
+
+  /// A server with a place for it; nil when there is none.
   private mutating func seatAtServer(
     _ answer: Answer, _ backend: Int, _ memory: ConnectionMemory, _ table: RouteTable
-  ) -> Answer {
+  ) -> Int? {
     var answer = answer
     for _ in 0..<WorkerLoop.seatTries {
-      guard case .route(_, let server) = answer else { return answer }
+      guard case .route(_, let server) = answer else { return nil }
       let limit = table.servers[server].maxConnections
-      if table.load.servers.load.take(table.series.servers[server], limit: limit) { return answer }
+      if table.load.servers.load.take(table.series.servers[server], limit: limit) { return server }
       answer = router.choose(backend, for: memory.client, under: table)
     }
-    return .full(backend: backend)
+    return nil
   }
 
   /// Turns a connection away in the words of its listener's protocol.
-  func reject(_ event: sluice_event, _ reason: RejectReason, _ table: RouteTable) {
+  mutating func reject(_ event: sluice_event, _ reason: RejectReason, _ table: RouteTable) {
+    if !waits.isEmpty, let wait = waits.removeValue(forKey: event.id.slot) {
+      end(wait, isSeated: false)
+    }
     let spoken = table.socket(tag: event.listener).flatMap { table.listeners[$0.listener].spoken }
     worker.reject(event.id, reason: reason.number, reply: spoken?.reply(to: reason))
   }
 
   /// It is not at its server any more.
-  mutating func giveBack(_ memory: inout ConnectionMemory, _ table: RouteTable) {
-    guard memory.isAtServer, let server = memory.server else { return }
+  ///
+  /// - Returns: the backend of which somebody may now have that place.
+  mutating func giveBack(_ memory: inout ConnectionMemory, _ table: RouteTable) -> Int? {
+    guard memory.isAtServer, let server = memory.server else { return nil }
     counts.left(server, in: table)
     table.load.servers.load.give(table.series.servers[server])
     memory.isAtServer = false
+    let backend = table.backend(ofServer: server)
+    return table.isLimited(backend: backend) ? backend : nil
   }
 
   /// The connection is over.
@@ -101,8 +151,3 @@ extension WorkerLoop {
   }
 }
 
-extension Answer {
-  fileprivate var isRoute: Bool {
-    if case .route = self { true } else { false }
-  }
-}

@@ -25,6 +25,9 @@ struct WorkerLoop: ~Copyable {
   var notes: [UInt32: HeaderNotes] = [:]
   /// By slot, of connections whose ClientHello was read.
   var hellos: [UInt32: HelloNotes] = [:]
+  /// By slot, of connections that wait for a place.
+  var waits: [UInt32: Waiting] = [:]
+  let room: WaitingRoom
   var counts = WorkerCounts()
   var liveBytes = LiveBytes()
   /// Sockets that were given up, until all that came in by them is known.
@@ -45,7 +48,7 @@ struct WorkerLoop: ~Copyable {
 
   init(
     _ worker: consuming Worker, _ outfit: Outfit, index: Int, mailbox: Mailbox,
-    identities: SharedTable, sink: (any RecordSink)?, failures: FailureBoard?
+    identities: SharedTable, room: WaitingRoom, sink: (any RecordSink)?, failures: FailureBoard?
   ) throws(SystemError) {
     // More would run into the memory of the next slot.
     precondition(MemoryLayout<ConnectionMemory>.size <= ConnectionMemory.bytesPerSlot)
@@ -60,6 +63,7 @@ struct WorkerLoop: ~Copyable {
     self.index = index
     self.mailbox = mailbox
     self.identities = identities
+    self.room = room
     self.sink = sink
     self.failures = failures
     lookAtNeeds()
@@ -89,7 +93,9 @@ struct WorkerLoop: ~Copyable {
       }
       if !retiring.isEmpty { closeRetired(after: count) }
       if let installation = mailbox.takeInstallation() { install(installation) }
-      for command in mailbox.take(atMost: WorkerLoop.commandsPerTurn) { carryOut(command) }
+      let mail = mailbox.take(atMost: WorkerLoop.commandsPerTurn)
+      for command in mail.commands { carryOut(command) }
+      for id in mail.calls { worker.fact(sluice_id(slot: id.slot, generation: id.generation)) }
       goOnEnding()
       goOnCounting()
     }

@@ -1,5 +1,6 @@
 internal import CSluice
 package import Routing
+internal import Synchronization
 internal import System
 package import Wire
 
@@ -44,6 +45,7 @@ package final class WorkerPool: Sendable {
   /// The sockets that workers accept from, by tag, and the number of the last installation. Who
   /// installs has it locked until the workers have answered.
   private let installed: Guarded<(number: UInt64, sockets: [UInt32: [ListeningSocket]])>
+  private let isPaused = Atomic(false)
   /// What the workers' events come from.
   package let source: EventSource
 
@@ -157,7 +159,7 @@ package final class WorkerPool: Sendable {
     do throws(SystemError) {
       return try WorkerLoop(
         worker, outfit, index: index, mailbox: mailbox, identities: shared.identities,
-        sink: sink?(index), failures: settings.failures)
+        room: shared.room, sink: sink?(index), failures: settings.failures)
     } catch { throw StartError(error) }
   }
 
@@ -170,6 +172,15 @@ package final class WorkerPool: Sendable {
 
   /// Connections open now.
   package var liveConnections: Int { shared.connections }
+
+  /// While it is wanted no worker accepts: memory is scarce.
+  package func pauseAccepting(_ wanted: Bool) {
+    guard isPaused.exchange(wanted, ordering: .relaxed) != wanted else { return }
+    shared.pause(wanted)
+    for member in members { member.mailbox.wake() }
+  }
+
+  package var acceptPauses: AcceptPauses { shared.pauses }
 
   /// Opens further listeners; nobody accepts from them before `install`. ENOSPC stands for more
   /// than a worker can have.

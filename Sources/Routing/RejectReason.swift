@@ -16,10 +16,16 @@ package enum RejectReason: Error, Hashable, Sendable {
   case sourceFull
   /// The source opens connections faster than it may.
   case sourceRate
+  /// It met a limit, and as many wait for a place already as may.
+  case queueFull
+  /// It has waited for a place as long as it may.
+  case queueTimeout
   case dialRefused
   case dialTimeout
   case dialUnreachable
   case dialNoLocalAddress
+  /// The server reset the connection before it had said a byte or got one.
+  case dialReset
   case dialFailed
   case noBuffers
   /// The client has no address that the backend's header version can tell.
@@ -47,7 +53,8 @@ package enum RejectReason: Error, Hashable, Sendable {
     .noRoute, .dialRefused, .dialTimeout, .dialUnreachable, .dialNoLocalAddress, .dialFailed,
     .noBuffers, .proxyNoAddress, .clientGone, .headerTimeout, .headerUntrusted, .headerUnknown,
     .helloProbe, .helloTimeout, .helloUnnamed, .helloMisnamed,
-    .noServer, .banned, .backendFull, .listenerFull, .sourceFull, .sourceRate,
+    .noServer, .banned, .backendFull, .listenerFull, .sourceFull, .sourceRate, .queueFull,
+    .queueTimeout, .dialReset,
   ]
   /// Parser codes begin here, by their position in `Reason.Code.allCases`.
   private static let firstParserNumber: UInt32 = 1000
@@ -102,7 +109,10 @@ package enum RejectReason: Error, Hashable, Sendable {
     case .dialTimeout: "dial.timeout"
     case .dialUnreachable: "dial.unreachable"
     case .dialNoLocalAddress: "dial.no-local-address"
+    case .dialReset: "dial.reset"
     case .dialFailed: "dial.failed"
+    case .queueFull: "queue.full"
+    case .queueTimeout: "queue.timeout"
     case .noBuffers: "limit.buffers"
     case .proxyNoAddress: "proxy.no-address"
     case .clientGone: "client.gone"

@@ -21,6 +21,8 @@ package final class RouteTable: Sendable {
   package let balance: BalancePlan
   /// By server: its backend.
   private let owners: [UInt32]
+  /// By backend: whether it or any of its servers has a limit.
+  private let limited: [Bool]
   /// All of it that routed connections still ask for, without the trust, which is most of its
   /// size; nil when it trusts nobody anyway.
   package let remainder: RouteTable?
@@ -87,6 +89,9 @@ package final class RouteTable: Sendable {
     self.servers = servers
     self.sockets = parts.sockets
     self.owners = owners
+    limited = backends.map { backend in
+      backend.maxConnections > 0 || servers[backend.servers].contains { $0.maxConnections > 0 }
+    }
     series = parts.series
     sources = parts.sources
     load = parts.load
@@ -96,6 +101,23 @@ package final class RouteTable: Sendable {
 
   /// The backend that a server belongs to.
   package func backend(ofServer server: Int) -> Int { Int(owners[server]) }
+
+  /// Whether a connection may have to wait for a place at it.
+  package func isLimited(backend: Int) -> Bool { limited[backend] }
+
+  /// Whether one more connection would find a place at a backend, as it seems at the moment.
+  package func seemsFree(backend: Int) -> Bool {
+    let entry = backends[backend]
+    if entry.maxConnections > 0,
+      load.backends.count(series.backends[backend]) >= Int(entry.maxConnections)
+    {
+      return false
+    }
+    return entry.servers.contains { place in
+      let limit = servers[place].maxConnections
+      return servers[place].weight > 0 && (limit == 0 || inFlight(server: place) < Int(limit))
+    }
+  }
 
   /// Connections that are at a server or being dialled to it, over all workers.
   package func inFlight(server: Int) -> Int { load.servers.load.count(series.servers[server]) }
@@ -160,14 +182,23 @@ package struct ListenerEntry: Sendable {
   package let spoken: SpokenProtocol?
   /// At once, over all workers; 0 is no limit.
   package let maxConnections: UInt32
+  /// How its clients wait when they meet a limit; nil turns them away.
+  package let queue: QueueRule?
+  /// Bytes a second in each direction, of all its connections together and of each; 0 is no limit.
+  package let bandwidth: UInt64
+  package let connectionBandwidth: UInt64
 
   package init(
     name: String, backend: Int, connectMs: UInt32, idleMs: UInt32, halfClosedMs: UInt32,
     maxAgeMs: UInt32, trust: TrustTable = TrustTable(), headerMs: UInt32 = 3000,
     headerLimit: Int = ProxyV2.defaultReceiveLimit, acceptsUnknown: Bool = true,
     hello: HelloPolicy? = nil, prefaceMs: UInt32 = 10_000,
-    spoken: SpokenProtocol? = nil, maxConnections: UInt32 = 0
+    spoken: SpokenProtocol? = nil, maxConnections: UInt32 = 0, queue: QueueRule? = nil,
+    bandwidth: UInt64 = 0, connectionBandwidth: UInt64 = 0
   ) {
+    self.queue = queue
+    self.bandwidth = bandwidth
+    self.connectionBandwidth = connectionBandwidth
     self.spoken = spoken
     self.maxConnections = maxConnections
     self.name = name
@@ -188,6 +219,18 @@ package struct ListenerEntry: Sendable {
     var entry = self
     entry.trust = TrustTable()
     return entry
+  }
+}
+
+/// A queue for those who meet a limit.
+package struct QueueRule: Hashable, Sendable {
+  /// Connections in it at once, over all workers.
+  package var length: Int
+  package var timeoutMs: UInt32
+
+  package init(length: Int, timeoutMs: UInt32) {
+    self.length = length
+    self.timeoutMs = timeoutMs
   }
 }
 
@@ -218,6 +261,8 @@ package struct BackendEntry: Sendable {
   package let maxConnections: UInt32
   /// Further tries after the first.
   package let retries: Int
+  /// Of all its connections together, in a hundred; 0 allows none.
+  package let retryPercent: Int
   package let header: ProxyHeaderVersion
   package let splice: SpliceEngine
   package let source: SocketAddress?
@@ -232,12 +277,13 @@ package struct BackendEntry: Sendable {
     splice: SpliceEngine, source: SocketAddress?, congestion: String,
     tlvs: TLVPlan = TLVPlan(), passesClientHeader: Bool = false,
     balance: BalanceKind = .roundRobin, slowStartMs: UInt32 = 0, panicPercent: Int = 0,
-    maxConnections: UInt32 = 0
+    maxConnections: UInt32 = 0, retryPercent: Int = 100
   ) {
     precondition(!servers.isEmpty)
     self.name = name
     self.servers = servers
     self.retries = retries
+    self.retryPercent = retryPercent
     self.header = header
     self.splice = splice
     self.source = source

@@ -11,6 +11,8 @@ package struct Router: ~Copyable {
   private var balancer: Balancer
   /// Spreads what comes in under older tables.
   private var random: RandomNumbers
+  /// By backend.
+  private var budgets: [RetryBudget]
   /// Milliseconds of a clock that is never set, for slow starts. Whoever asks keeps it going.
   package var nowMs: UInt64 = 0
 
@@ -20,6 +22,7 @@ package struct Router: ~Copyable {
     self.table = table
     balancer = Balancer(table.balance, seed: seed)
     random = RandomNumbers(seed: UInt64(truncatingIfNeeded: seed))
+    budgets = table.backends.map { _ in RetryBudget() }
   }
 
   /// Backends whose servers and weights are what they were go on where they stood.
@@ -28,6 +31,7 @@ package struct Router: ~Copyable {
     for (index, series) in self.table.series.backends.enumerated() { older[series] = index }
     let formers = table.series.backends.map { older[$0] }
     balancer = Balancer(table.balance, seed: seed, continuing: balancer, formers)
+    budgets = formers.map { former in former.map { budgets[$0] } ?? RetryBudget() }
     self.table = table
   }
 
@@ -85,8 +89,15 @@ package struct Router: ~Copyable {
     return Answer(balancer.choose(backend, source: source, nowMs: nowMs), of: backend)
   }
 
-  /// Another server than the one that failed, until the backend's tries are spent.
-  private func again(after failure: DialFailure, under table: RouteTable) -> Answer {
+  /// A connection that was not at any server before is dialled to one of the backend's: retries are
+  /// a share of these.
+  package mutating func began(_ backend: Int, under table: RouteTable) {
+    if table === self.table { budgets[backend].note(nowMs: nowMs) }
+  }
+
+  /// Another server than the one that failed, until the connection's tries are spent or the
+  /// backend's budget is.
+  private mutating func again(after failure: DialFailure, under table: RouteTable) -> Answer {
     guard table.backends.indices.contains(failure.backend) else { return .reject(.noRoute) }
     let backend = table.backends[failure.backend]
     guard failure.tries <= backend.retries, backend.servers.contains(failure.server) else {
@@ -96,6 +107,11 @@ package struct Router: ~Copyable {
       than: failure.server, of: failure.backend, tries: failure.tries, spread: failure.spread)
     // That all others are down is not why this connection failed.
     guard case .server = choice else { return .reject(failure.error.reason) }
+    // Under an older table there are few.
+    guard
+      table !== self.table
+        || budgets[failure.backend].take(percent: backend.retryPercent, nowMs: nowMs)
+    else { return .reject(failure.error.reason) }
     return Answer(choice, of: failure.backend)
   }
 }
@@ -135,6 +151,8 @@ package enum DialError: Int, Sendable, CaseIterable {
   case unreachable
   /// Our side has no port, address or descriptor to dial from.
   case noLocalAddress
+  /// After it was reached, and before either side had said a byte to the other.
+  case reset
   case other
 
   package var reason: RejectReason {
@@ -143,6 +161,7 @@ package enum DialError: Int, Sendable, CaseIterable {
     case .timedOut: .dialTimeout
     case .unreachable: .dialUnreachable
     case .noLocalAddress: .dialNoLocalAddress
+    case .reset: .dialReset
     case .other: .dialFailed
     }
   }

@@ -16,8 +16,8 @@ package enum SpokenProtocol: String, Sendable, Hashable, CaseIterable {
   package func reply(to reason: RejectReason) -> StaticString? {
     switch reason {
     case .sourceFull, .sourceRate: tooManyOfYours
-    case .noServer, .backendFull, .listenerFull, .dialRefused, .dialTimeout, .dialUnreachable,
-      .dialNoLocalAddress, .dialFailed, .noBuffers:
+    case .noServer, .backendFull, .listenerFull, .queueFull, .queueTimeout, .dialRefused,
+      .dialTimeout, .dialUnreachable, .dialNoLocalAddress, .dialReset, .dialFailed, .noBuffers:
       notNow
     case .noRoute, .banned, .proxyNoAddress, .clientGone, .headerTimeout, .headerUntrusted,
       .headerUnknown, .helloProbe, .helloTimeout, .helloUnnamed, .helloMisnamed, .parser:

@@ -10,6 +10,31 @@ package struct ProcessUse: Sendable, Equatable {
   /// When it started, in milliseconds since 1970 UTC; to about 10 ms.
   package var startedWallMs: UInt64
 
+  /// What of its memory is in the machine's now, in bytes; nil without /proc. proc(5), statm
+  package static func resident() -> UInt64? {
+    let pages = Files.firstLine(of: "/proc/self/statm")?.split(separator: " ").dropFirst().first
+    return pages.flatMap { UInt64($0) }.map { $0 * UInt64(getpagesize()) }
+  }
+
+  /// How much memory this process may have, in bytes: the least limit of its control groups
+  /// (cgroups(7), memory.max), or what the machine has. Nil when neither can be read.
+  package static func memoryAllowed() -> UInt64? {
+    var limits: [UInt64] = []
+    let line = Files.text(of: "/proc/self/cgroup")?.split(separator: "\n")
+      .first { $0.hasPrefix("0::/") }
+    var path = (line?.dropFirst("0::".count)).map { String($0) } ?? "/"
+    while true {
+      let file = "/sys/fs/cgroup\(path == "/" ? "" : path)/memory.max"
+      if let limit = Files.firstLine(of: file).flatMap({ UInt64($0) }) { limits.append(limit) }
+      guard path != "/", let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")) else { break }
+      path = slash == path.startIndex ? "/" : String(path[..<slash])
+    }
+    let total = Files.text(of: "/proc/meminfo")?.split(separator: "\n")
+      .first { $0.hasPrefix("MemTotal:") }?.split(separator: " ").dropFirst().first
+    if let kib = total.flatMap({ UInt64($0) }) { limits.append(kib * 1024) }
+    return limits.min()
+  }
+
   /// Nil without /proc.
   package static func now() -> ProcessUse? {
     guard let stat = Files.firstLine(of: "/proc/self/stat"),

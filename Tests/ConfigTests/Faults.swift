@@ -235,6 +235,23 @@ enum Faults {
       #"max-connections: "x" is not a whole number"#,
       #"slow-start: "5" has no unit; write 5s or 5ms"#),
     Case(
+      File.listener(
+        "{ bind: \":25\", backend: b, queue: { length: ¦0, timeout: ¦off, ¦size: 5 }, "
+          + "bandwidth: ¦10B, bandwidth-per-connection: ¦65GiB }"),
+      "length: 0 is out of range 1 to 100000", "timeout: it cannot be off",
+      #"unknown key "size"; listeners.a.queue takes length, timeout"#,
+      "bandwidth: 10B is less than 1KiB; did you mean off?",
+      "bandwidth-per-connection: 65GiB is more than 68719476736 bytes"),
+    Case(
+      File.listener("{ bind: \":25\", backend: b, queue: ¦yes }"),
+      #"listeners.a.queue takes a mapping ("key: value" lines)"#),
+    Case(
+      "limits: { memory: ¦much }\nlisteners: { a: { bind: \":25\", backend: b } }\n"
+        + "backends: { b: { servers: [1.2.3.4:5], retry-budget: ¦101% } }",
+      #"memory: "much" is not understood; a size is a whole number and a unit: 512B, 64KiB, "#
+        + "1MiB, 2GiB",
+      "retry-budget: 101 is out of range 0 to 100"),
+    Case(
       File.servers("[{ address: ¦1.2.3.4:5, backup: true }]"),
       #"warning: every server of backend "b" is a backup, so it makes no difference"#),
   ]

@@ -1,3 +1,4 @@
+import Routing
 import Testing
 
 @testable import Config
@@ -46,6 +47,7 @@ import Testing
           case "listeners.NAME": "\(head), \(pair)\(middle) } }"
           case "listeners.NAME.proxy-protocol":
             "\(head), proxy-protocol: { \(pair) }\(middle) } }"
+          case "listeners.NAME.queue": "\(head), queue: { \(pair) }\(middle) } }"
           case "listeners.NAME.timeouts": "\(head), timeouts: { \(pair) }\(middle) } }"
           case "backends.NAME": "\(head)\(middle), \(pair) } }"
           case "backends.NAME.proxy-header":
@@ -74,6 +76,9 @@ import Testing
         if path == "backends.NAME.check" {
           let kind = CheckKind.http(path: "/", host: nil, statuses: [200...399])
           expected.backends[0].check = CheckSettings(kind: kind)
+        }
+        if path == "listeners.NAME.queue" {
+          expected.listeners[0].queue = QueueRule(length: 1000, timeoutMs: 10_000)
         }
         if path == "metrics" { expected.metrics = MetricsSettings() }
         #expect(snapshot == expected, "\(path) \(pair)")

@@ -29,13 +29,13 @@ import Wire
     var taken: [UInt32] = []
     var batches: [Int] = []
     while mailbox.isWaiting {
-      let batch = mailbox.take(atMost: 16)
+      let batch = mailbox.take(atMost: 16).commands
       batches.append(batch.count)
       for case .list(let cursor, _, _, _) in batch { taken.append(cursor) }
     }
     #expect(taken == Array(0..<40))
     #expect(batches == [16, 16, 8])
-    #expect(mailbox.take(atMost: 16).isEmpty)
+    #expect(mailbox.take(atMost: 16).commands.isEmpty)
     // Each post woke the worker: its next turn does not wait.
     #expect(worker.turn(waitingAtMostMs: 10_000) == 0)
     mailbox.close()
@@ -51,12 +51,12 @@ import Wire
     for _ in 0..<Mailbox.limit { #expect(mailbox.post(.drain)) }
     #expect(!mailbox.post(.drain))
     #expect(mailbox.post(.stop))
-    #expect(mailbox.take(atMost: 1).count == 1)
+    #expect(mailbox.take(atMost: 1).commands.count == 1)
     // One is out, but the stop has taken its place.
     #expect(!mailbox.post(.drain))
-    #expect(mailbox.take(atMost: 1).count == 1)
+    #expect(mailbox.take(atMost: 1).commands.count == 1)
     #expect(mailbox.post(.drain))
-    let rest = mailbox.take(atMost: 2000)
+    let rest = mailbox.take(atMost: 2000).commands
     #expect(rest.count == Mailbox.limit)
     guard case .stop = rest[rest.count - 2] else {
       Issue.record("the stop has lost its place")

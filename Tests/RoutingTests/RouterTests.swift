@@ -97,7 +97,7 @@ import Wire
     var router = Router(table([2], retries: 0), seed: 0)
     let expected: [(DialError, RejectReason)] = [
       (.refused, .dialRefused), (.timedOut, .dialTimeout), (.unreachable, .dialUnreachable),
-      (.noLocalAddress, .dialNoLocalAddress), (.other, .dialFailed),
+      (.noLocalAddress, .dialNoLocalAddress), (.reset, .dialReset), (.other, .dialFailed),
     ]
     #expect(expected.count == DialError.allCases.count)
     for (error, reason) in expected {

@@ -86,6 +86,37 @@ func limitsExact(engine: Engine, place: LimitPlace) throws {
   }
 }
 
+@Test("a queue loses nobody", arguments: Engine.eventSources, LimitPlace.allCases)
+func aQueueLosesNobody(engine: Engine, place: LimitPlace) throws {
+  // The same storm, but whoever meets the limit waits: all are served, never more than the limit at
+  // once, and each place that becomes free is found by somebody who waits.
+  let limit = 3
+  let server = try ListeningSocket()
+  var setup = Setup(engine, servers: [server.endpoint])
+  setup.workers = 2
+  setup.listener = "type: server-first, queue: { length: 100, timeout: 60s }"
+  place.apply(limit, to: &setup)
+  try withSluice(setup) { sluice in
+    let crowd = Crowd()
+    let serving = Job("server") { try crowd.serve(server) }
+    let storm = (0..<8).map { thread in
+      Job("client \(thread)") {
+        var served = 0
+        for _ in 0..<100 {
+          let client = try sluice.connect()
+          if try client.readToEnd().bytes == Array("220 \r\n".utf8) { served += 1 }
+          client.close()
+        }
+        return served
+      }
+    }
+    #expect(try storm.map { try $0.value() }.reduce(0, +) == 8 * 100)
+    crowd.stop()
+    try serving.value()
+    #expect(crowd.most == limit, "\(crowd.most) at once")
+  }
+}
+
 /// How many connections a server has at once, seen from its side.
 private final class Crowd: Sendable {
   private let now = Atomic(0)

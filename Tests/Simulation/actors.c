@@ -90,6 +90,12 @@ struct actor *actor_make(bool server) {
   a->waits_for_fin = chance(300);
   a->stays = chance(world.profile.crowd ? 950 : 100);
   if (a->steady) return a;
+  if (server && chance(250)) {  // takes the connection, and resets it without a word
+    a->to_send = 0;
+    a->stays = true;
+    a->reset_at = 0;
+    return a;
+  }
   uint64_t at = below(2 * a->to_send + 3000);
   switch (below(4)) {
     case 0: a->reset_at = at; break;

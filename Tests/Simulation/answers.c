@@ -59,6 +59,7 @@ static void give_kill(struct deal *d) {
   MUST(sluice_worker_kill(world.worker, d->id, sluice_end_killed) == sluice_result_done,
        "a kill of slot %u was refused", d->id.slot);
   d->exempt = true;
+  d->replied = false;  // among four ends before it the summary may have no room for this one
   coverage.killed++;
 }
 
@@ -174,6 +175,10 @@ static void draft_route(struct draft *draft, uint64_t held) {
   r->idle_ms = chance(300) ? milliseconds(20, 3000) : 60000;
   if (chance(700)) r->half_closed_ms = chance(300) ? milliseconds(20, 2000) : 30000;
   if (chance(200)) r->max_age_ms = chance(500) ? milliseconds(100, 10000) : 100000;
+  r->redial_reset = chance(700);
+  if (chance(150)) r->bandwidth = between(100000, 20000000);
+  if (chance(100)) r->shared_bandwidth = between(300000, 50000000);
+  r->bucket = (uint32_t)below(2);
   draft->answer.route = r;
   draft_half(draft, &draft->answer.up, held);
   draft_half(draft, &draft->answer.down, 0);
@@ -358,6 +363,11 @@ static void answer_redial(const struct sluice_event *e) {
   note("redial slot %llu error %llu", e->id.slot, (uint64_t)e->error, 0, 0);
   MUST(e->error != 0, "a redial without an error");
   coverage.redialled++;
+  coverage.undone += d->opened;
+  MUST(!d->opened || e->error == ECONNRESET || e->error == EPIPE,
+       "slot %u is redialled after it was open, with error %d", d->id.slot, e->error);
+  d->opened = false;
+  d->opened_ns = 0;
   if (e->error == ETIMEDOUT) {
     coverage.end_connect++;
     uint64_t waited = world.now_ns - d->dialled_ns;
@@ -436,7 +446,9 @@ void answer_kill_all(uint32_t tag) {
   uint32_t cursor = 0;
   for (struct deal *d = world.deals; d; d = d->next) {
     const struct connection *c = d->live ? connection_of(d) : NULL;
-    if (c && (tag == UINT32_MAX || c->listener == tag)) d->exempt = true;
+    if (!c || (tag != UINT32_MAX && c->listener != tag)) continue;
+    d->exempt = true;
+    d->replied = false;
   }
   note("kill all of listener %lld", tag, 0, 0, 0);
   while (sluice_worker_kill_all(world.worker, tag, sluice_end_deadline_drain, &cursor, 3) == 3) {

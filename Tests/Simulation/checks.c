@@ -90,6 +90,7 @@ static uint32_t check_connection(struct connection *c, uint32_t slot, bool thoro
   }
   if (d && d->live) check_progress(d, c);
   coverage.starved += c->starved;
+  for (int i = 0; i < 2; i++) coverage.rested += c->halves[i].rest_ms > world.worker->now_ms;
   coverage.delivering += c->state == STATE_DELIVERING;
   return check_buffers(c, slot);
 }
@@ -233,6 +234,7 @@ void check_closed(struct deal *d) {
     d->exempt = true;
     d->replied = false;
   }
+  coverage.left_parked += d->parked && !d->opened && has_end(s, sluice_end_client_fin);
   coverage.end_preface += has_end(s, sluice_end_deadline_preface);
   coverage.end_client_fin += has_end(s, sluice_end_client_fin);
   coverage.end_client_reset += has_end(s, sluice_end_client_reset);
@@ -263,7 +265,8 @@ static void quiet_half(const struct connection *c, uint32_t slot, int i) {
   MUST(!waits || shut || starved || !takes(to),
        "slot %u half %d: bytes wait (rest %u, pipe %u, held %u) though they could be sent", slot,
        i, buffer_length(half->rest), half->piped, buffer_length(half->held));
-  bool reads = !half->eof && gives(from) && !starved;
+  bool rests = half->rest_ms > 0 && half->rest_ms + TICK_SLACK_MS > world.worker->now_ms;
+  bool reads = !half->eof && gives(from) && !starved && !rests;
   if (half->mode == sluice_mode_relay && half->limit > 0)
     MUST(!reads || shut || waits || !takes(to), "slot %u half %d: bytes wait to be read", slot, i);
   if (half->mode == sluice_mode_relay && half->limit == 0)

@@ -5,6 +5,9 @@
 #include "../../CSources/CSluice/dial.c"
 #undef set_int
 #include "../../CSources/CSluice/listen.c"
+#define later pace_later
+#include "../../CSources/CSluice/pace.c"
+#undef later
 #include "../../CSources/CSluice/pipe.c"
 #include "../../CSources/CSluice/preface.c"
 #include "../../CSources/CSluice/relay.c"

@@ -329,7 +329,8 @@ void check_end(void);
   X(too_long) X(not_dialled) X(batch_full) X(delivering) X(stalled) X(farewell) \
   X(end_client_fin) X(end_client_reset) X(end_upstream_fin) X(end_upstream_reset) \
   X(end_upstream_error) X(end_preface) X(end_connect) X(end_idle) X(end_half_closed) \
-  X(end_max_age) X(judged_complete) X(judged_reset) X(judged_reply) X(quiet_checks)
+  X(end_max_age) X(undone) X(rested) X(left_parked) X(judged_complete) X(judged_reset) \
+  X(judged_reply) X(quiet_checks)
 
 struct coverage {
 #define X(name) uint64_t name;

@@ -159,6 +159,13 @@ struct SLUICE_SAFE sluice_event {
 
 // ---- answers -----------------------------------------------------------------------------------
 
+enum {
+  SLUICE_BUCKETS = 4096,
+};
+
+// 64 GiB.
+#define SLUICE_BANDWIDTH_MAX (UINT64_C(1) << 36)
+
 enum SLUICE_CLOSED_ENUM sluice_mode : uint8_t {
   sluice_mode_keep = 0,     // as it was
   sluice_mode_hold = 1,     // read and keep up to `limit` bytes, ask at every arrival
@@ -182,6 +189,15 @@ struct SLUICE_SAFE sluice_route {
   uint32_t half_closed_ms;
   uint32_t max_age_ms;
   enum sluice_splice splice;
+  // A server that resets the connection before it has said a byte or got one of the client's is as
+  // good as one that refused it: a redial event follows, with that errno.
+  bool redial_reset;
+  // Bytes a second in each direction, up to SLUICE_BANDWIDTH_MAX; 0: no limit. Bytes that were held
+  // before are not counted.
+  uint64_t bandwidth;
+  // The same for all connections with this number of a bucket, over all workers.
+  uint64_t shared_bandwidth;
+  uint32_t bucket;  // modulo SLUICE_BUCKETS
 };
 
 struct SLUICE_SAFE sluice_answer {
@@ -190,7 +206,9 @@ struct SLUICE_SAFE sluice_answer {
   enum sluice_side side;           // whose ask this answers
   uint32_t consumed;               // drop this many of the bytes that were asked about
   uint32_t hold_ms;                // deadline for the next ask, from now; 0: unchanged
-  bool park;                       // no further asks until sluice_worker_fact
+  // No further asks until sluice_worker_fact or the deadline. Meanwhile, without a route, a client
+  // that leaves before it has said anything ends its connection.
+  bool park;
   const struct sluice_route *_Nullable route;
   struct sluice_bytes send_client;  // sent to that side, after what was sent before
   struct sluice_bytes send_upstream;
@@ -247,6 +265,18 @@ struct sluice_shared *_Nullable sluice_shared_create(uint32_t descriptors, uint3
 void sluice_shared_destroy(struct sluice_shared *shared);
 // Connections open now, in all workers.
 uint32_t sluice_shared_connections(struct sluice_shared *shared);
+// While it is wanted no worker accepts; clients wait in the kernel's queue. For want of memory.
+void sluice_shared_pause(struct sluice_shared *shared, bool wanted);
+
+// How often workers stopped accepting, by what was wanting, and how many do not accept now.
+struct sluice_pauses {
+  uint64_t connections;  // as many as the process may have
+  uint64_t descriptors;  // what is left is kept back
+  uint64_t memory;       // sluice_shared_pause, ENOMEM or ENOBUFS
+  uint64_t buffers;      // nearly all are in use
+  uint32_t workers;
+};
+void sluice_shared_pauses(const struct sluice_shared *shared, struct sluice_pauses *pauses);
 
 struct SLUICE_SAFE sluice_options {
   struct sluice_shared *shared;

@@ -66,6 +66,12 @@ extension MetricFamily {
     "sluice_listener_duration_seconds", .histogram, ["listener"],
     "How long connections lived; counted when they end.")
 
+  static let listenerQueue = MetricFamily(
+    "sluice_listener_queue", .gauge, ["listener"], "Connections that wait for a place now.")
+  static let listenerQueued = MetricFamily(
+    "sluice_listener_queued_total", .counter, ["listener"],
+    "Connections that met a limit and began to wait for a place.")
+
   static let backendConnections = MetricFamily(
     "sluice_backend_connections", .gauge, ["backend"],
     "Connections that are at a server of the backend now or being dialled.")
@@ -130,7 +136,7 @@ extension MetricFamily {
     "Times the event source lost its place and was armed anew.")
   static let workerAcceptPaused = MetricFamily(
     "sluice_worker_accept_paused", .gauge, ["worker"],
-    "1 while the worker does not accept, for want of descriptors or connections.")
+    "1 while the worker does not accept, for want of descriptors, connections or memory.")
   static let workerAcceptPauses = MetricFamily(
     "sluice_worker_accept_pauses_total", .counter, ["worker"],
     "Times the worker stopped accepting.")
@@ -162,8 +168,9 @@ extension MetricFamily {
   package static let all: [MetricFamily] = [
     buildInfo, connections, connectionsLimit, generation, loadedTime, reloads, bans,
     listenerConnections, listenerAccepted, listenerBytes, listenerSpliced, listenerEnds,
-    listenerRejected, listenerHeaders, listenerProbes, listenerDuration, backendConnections,
-    backendDials, backendDialFailures, backendBytes, backendConnect, backendFirstByte, serverUp,
+    listenerRejected, listenerHeaders, listenerProbes, listenerDuration, listenerQueue,
+    listenerQueued, backendConnections, backendDials, backendDialFailures, backendBytes,
+    backendConnect, backendFirstByte, serverUp,
     serverWeight, serverConnections, serverDials, serverDialFailures, serverBytes, serverConnect,
     workerUp, workerConnections, workerTurns, workerPromotions, workerDemotions, workerPipes,
     workerPipeMisses, workerBuffers, workerOverflows, workerAcceptPaused, workerAcceptPauses,

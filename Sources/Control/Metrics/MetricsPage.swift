@@ -108,6 +108,12 @@ private struct MetricsPage {
     for listener in counts.listeners {
       text.histogram(.listenerDuration, [listener.row.name], listener.duration)
     }
+    writeQueues()
+  }
+
+  private mutating func writeQueues() {
+    each(.listenerQueue, counts.listeners, \.row.name) { $0.waiting }
+    each(.listenerQueued, counts.listeners, \.row.name) { $0.queued }
   }
 
   mutating func writeBackends() {
