@@ -27,7 +27,7 @@ import time
 from pathlib import Path
 
 import self_test
-from contenders import HOST, Contender
+from contenders import ADDRESSES, HOST, Contender
 
 HERE = Path(__file__).resolve().parent
 STANDARD_CONTENDERS = ["haproxy-forced", "haproxy-auto", "nginx", "direct", "sluice",
@@ -125,6 +125,7 @@ class Bench:
     def command(self, contender, workload, extra=()):
         core = str(self.options.load_core)
         command = [str(self.options.load), "--listen", f"{HOST}:{contender.backend_port}",
+                   "--addresses", str(ADDRESSES),
                    "--to", f"{HOST}:{contender.port(workload.header)}",
                    "--client-core", core, "--backend-core", core, *workload.arguments, *extra]
         for pid in contender.pids():

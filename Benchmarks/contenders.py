@@ -17,6 +17,8 @@ from pathlib import Path
 
 HEADERS = ("none", "v1", "v2")
 HOST = "127.0.0.1"
+# Where the load's backend listens: HOST and those after it, for contenders with several servers.
+ADDRESSES = 4
 START_SECONDS = 10
 END_SECONDS = 5
 # Of the limit on open files, what no connection gets: pipes, logs, Sluice's own reserve.
@@ -105,17 +107,36 @@ stream {{
 """
 
 
-def sluice_config(ports, backend, events, splice, log="off"):
-    listeners = backends = ""
+# Balancing and limits: how servers are chosen, and limits that are never reached.
+CHOICES = {"turns": "round-robin", "least": "least-connections", "hash": "source-hash"}
+FAR = 1000000
+
+
+def sluice_config(ports, backend, events, splice, log="off", choice=None):
+    listeners = backends = sources = ""
+    servers, server_limit, backend_more, listener_more = [HOST], "", "eject: off", ""
+    if choice is not None:
+        servers = [f"127.0.0.{n}" for n in range(1, ADDRESSES + 1)]
+    if choice in CHOICES:
+        backend_more += f", balance: {CHOICES[choice]}"
+    elif choice == "limits":
+        server_limit = f", max-connections: {FAR}"
+        backend_more += f", max-connections: {FAR}"
+        listener_more = f", max-connections: {FAR}, queue: {{ length: 1000 }}"
+        sources = f", per-source: {FAR}, per-source-rate: {FAR}"
+    elif choice == "bandwidth":
+        listener_more = ", bandwidth: 64GiB, bandwidth-per-connection: 64GiB"
+    listed = ", ".join(f'{{ address: "{server}:{backend}"{server_limit} }}' for server in servers)
     for header, port in zip(HEADERS, ports):
-        listeners += f'  {header}: {{ bind: "{HOST}:{port}", type: tcp, backend: {header} }}\n'
-        backends += (f'  {header}: {{ servers: ["{HOST}:{backend}"], send-proxy: "{header}", '
-                     f'splice: "{splice}" }}\n')
+        listeners += (f'  {header}: {{ bind: "{HOST}:{port}", type: tcp, backend: {header}'
+                      f'{listener_more} }}\n')
+        backends += (f'  {header}: {{ servers: [{listed}], send-proxy: "{header}", '
+                     f'splice: "{splice}", {backend_more} }}\n')
     room = min(100000, (os.sysconf("SC_OPEN_MAX") - DESCRIPTORS_ASIDE) // 2)
     return f"""workers: 1
 events: {events}
 log: {{ connections: "{log}" }}
-limits: {{ max-connections: {room} }}
+limits: {{ max-connections: {room}{sources} }}
 timeouts: {{ idle: 10m, drain: 1s }}
 listeners:
 {listeners}backends:
@@ -139,6 +160,12 @@ class Contender:
         "sluice-log": ("sluice", "auto", "auto", "file"),
         "sluice-log-full": ("sluice", "auto", "auto", "full"),
         "sluice-log-pipe": ("sluice", "auto", "auto", "pipe"),
+        # Four servers, chosen in one way or another; every limit; both bandwidths.
+        "sluice-turns": ("sluice", "auto", "auto", "off", "turns"),
+        "sluice-least": ("sluice", "auto", "auto", "off", "least"),
+        "sluice-hash": ("sluice", "auto", "auto", "off", "hash"),
+        "sluice-limits": ("sluice", "auto", "auto", "off", "limits"),
+        "sluice-bandwidth": ("sluice", "auto", "auto", "off", "bandwidth"),
     }
 
     def __init__(self, name, settings):
@@ -183,8 +210,8 @@ class Contender:
             config.write_text(nginx_config(ports, backend, directory))
             command = [tool("nginx"), "-e", f"{directory}/nginx-error.log", "-c", str(config)]
         else:
-            log = self._log(*choices[2:])
-            config.write_text(sluice_config(ports, backend, *choices[:2], log))
+            log = self._log(*choices[2:3])
+            config.write_text(sluice_config(ports, backend, *choices[:2], log, *choices[3:]))
             command = [str(self.settings.sluice), "run", "-c", str(config)]
         self._launch(command)
         self._await_listener(ports[0])

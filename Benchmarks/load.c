@@ -285,6 +285,7 @@ static void usage(const char *why) {
   fprintf(stderr,
           "load: %s\n"
           "usage: load --workload bulk|rtt|open|churn|idle|integrity --listen ADDRESS:PORT\n"
+          "  --addresses N        listen at N IPv4 addresses, that one and those after it\n"
           "  --to ADDRESS:PORT    the proxy in front of it (default: no proxy)\n"
           "  --connections N      streams, or connections at once\n"
           "  --seconds T          length of the measured window (idle: longest wait)\n"
@@ -344,6 +345,7 @@ static void parse_option(int key, const char *text) {
     case 'x': options.closes_first = (enum side)choice(text, sides); break;
     case 't': parse_address(text, &options.to, &options.to_length); break;
     case 'l': parse_address(text, &options.listen, &options.listen_length); break;
+    case 'a': options.addresses = (unsigned)strtoul(text, NULL, 10); break;
     case 'n': options.connections = (unsigned)strtoul(text, NULL, 10); break;
     case 's': options.seconds = strtod(text, NULL); break;
     case 'D': options.deadline = strtod(text, NULL); break;
@@ -367,6 +369,7 @@ static void parse_options(int count, char **arguments) {
   static const struct option known[] = {
     {"workload", 1, NULL, 'w'},    {"direction", 1, NULL, 'd'},    {"proxy", 1, NULL, 'p'},
     {"close", 1, NULL, 'x'},       {"to", 1, NULL, 't'},           {"listen", 1, NULL, 'l'},
+    {"addresses", 1, NULL, 'a'},
     {"connections", 1, NULL, 'n'}, {"seconds", 1, NULL, 's'},      {"deadline", 1, NULL, 'D'},
     {"bytes", 1, NULL, 'b'},       {"size", 1, NULL, 'z'},         {"rate", 1, NULL, 'r'},
     {"count", 1, NULL, 'c'},       {"seed", 1, NULL, 'S'},         {"client-core", 1, NULL, 'A'},
@@ -377,6 +380,10 @@ static void parse_options(int count, char **arguments) {
   while ((key = getopt_long(count, arguments, "", known, NULL)) != -1)
     parse_option(key, optarg == NULL ? "" : optarg);
   if (options.listen_length == 0) usage("--listen is missing");
+  if (options.addresses == 0) options.addresses = 1;
+  if (options.addresses > ADDRESSES_MAX ||
+      (options.addresses > 1 && options.listen.ss_family != AF_INET))
+    usage("--addresses is out of range, or not for IPv4");
   if (options.to_length == 0) {
     options.to = options.listen;
     options.to_length = options.listen_length;
@@ -390,14 +397,15 @@ static void parse_options(int count, char **arguments) {
 // ---- the run ----
 
 struct backend_start {
-  int listener, stop_event;
+  struct listeners listeners;
+  int stop_event;
   struct tally tally;
 };
 
 static void *backend_main(void *argument) {
   struct backend_start *start = argument;
   pin(options.backend_core);
-  backend_run(start->listener, start->stop_event, &start->tally);
+  backend_run(start->listeners, start->stop_event, &start->tally);
   start->tally.cpu_ns = thread_cpu_ns();
   return NULL;
 }
@@ -452,7 +460,7 @@ int main(int count, char **arguments) {
   alarm((unsigned)options.deadline + 5);
   fill_pattern();
 
-  struct backend_start backend = {.listener = backend_listen(), .stop_event = eventfd(0, 0)};
+  struct backend_start backend = {.listeners = backend_listen(), .stop_event = eventfd(0, 0)};
   pthread_t thread;
   if (pthread_create(&thread, NULL, backend_main, &backend) != 0) usage("no thread");
   pin(options.client_core);

@@ -51,6 +51,7 @@ struct options {
   enum side closes_first;
   struct sockaddr_storage to, listen;
   socklen_t to_length, listen_length;
+  unsigned addresses;  // that the backend listens at, from the first one on
   unsigned connections;
   double seconds, deadline;
   uint64_t bytes, size, rate, count;
@@ -149,7 +150,12 @@ void exchange_begin(struct conn *conn, const struct hello *hello);
 bool exchange_step(struct table *table, struct conn *conn, uint32_t ready, uint64_t now);
 
 bool client_run(struct result *result, struct tally *tally);
-int backend_listen(void);
-void backend_run(int listener, int stop_event, struct tally *tally);
+enum { ADDRESSES_MAX = 16 };
+struct listeners {
+  int fds[ADDRESSES_MAX];
+  unsigned count;
+};
+struct listeners backend_listen(void);
+void backend_run(struct listeners listeners, int stop_event, struct tally *tally);
 
 #endif

@@ -26,17 +26,28 @@ static void leave(struct conn *conn) {
   table_close(conn);
 }
 
-int backend_listen(void) {
-  int fd = socket(options.listen.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+static int listen_at(const struct sockaddr_storage *address) {
+  int fd = socket(address->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   int yes = 1;
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
   tune(fd); // accepted sockets inherit it
-  if (fd < 0 || bind(fd, (struct sockaddr *)&options.listen, options.listen_length) != 0 ||
+  if (fd < 0 || bind(fd, (const struct sockaddr *)address, options.listen_length) != 0 ||
       listen(fd, 4096) != 0) {
     perror("load: listen");
     exit(2);
   }
   return fd;
+}
+
+struct listeners backend_listen(void) {
+  struct listeners listeners = {.count = options.addresses};
+  struct sockaddr_storage address = options.listen;
+  struct sockaddr_in *v4 = (struct sockaddr_in *)&address;
+  for (unsigned i = 0; i < listeners.count; i++) {
+    listeners.fds[i] = listen_at(&address);
+    if (address.ss_family == AF_INET) v4->sin_addr.s_addr = htonl(ntohl(v4->sin_addr.s_addr) + 1);
+  }
+  return listeners;
 }
 
 // ---- the PROXY header ----
@@ -314,12 +325,20 @@ static void resume_paused(struct backend *backend) {
   }
 }
 
-void backend_run(int listener, int stop_event, struct tally *tally) {
+static bool is_listener(const struct listeners *listeners, int fd) {
+  for (unsigned i = 0; i < listeners->count; i++)
+    if (listeners->fds[i] == fd) return true;
+  return false;
+}
+
+void backend_run(struct listeners listeners, int stop_event, struct tally *tally) {
   struct backend backend = {.tally = tally};
   struct epoll_event events[EVENT_BATCH], event = {.events = EPOLLIN};
   table_open(&backend.table);
-  event.data.fd = listener;
-  epoll_ctl(backend.table.epoll, EPOLL_CTL_ADD, listener, &event);
+  for (unsigned i = 0; i < listeners.count; i++) {
+    event.data.fd = listeners.fds[i];
+    epoll_ctl(backend.table.epoll, EPOLL_CTL_ADD, listeners.fds[i], &event);
+  }
   event.data.fd = stop_event;
   epoll_ctl(backend.table.epoll, EPOLL_CTL_ADD, stop_event, &event);
   int pause = options.workload == BULK ? 5 : options.workload == INTEGRITY ? 1 : -1;
@@ -328,8 +347,8 @@ void backend_run(int listener, int stop_event, struct tally *tally) {
     for (int i = 0; i < count; i++) {
       int fd = events[i].data.fd;
       if (fd == stop_event) return;
-      if (fd == listener) {
-        take_connections(&backend, listener);
+      if (is_listener(&listeners, fd)) {
+        take_connections(&backend, fd);
         continue;
       }
       struct conn *conn = table_get(&backend.table, fd);
