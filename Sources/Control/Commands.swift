@@ -12,12 +12,17 @@ package enum Commands {
     return serve(file.snapshot, from: path) {}
   }
 
-  /// `sluice check`: prints the plan, or every error. 1 when `run` would not start now, or somebody
-  /// who is listed under `admin` could not connect.
+  /// `sluice check`: prints the plan, or every error. 1 when `run` would not start now, for other
+  /// reasons than that it runs already, or somebody who is listed under `admin` could not connect.
   package static func check(configuration path: String) -> Int32 {
     guard let file = load(path) else { return 1 }
     let facts = Preflight.facts(for: file.snapshot)
-    let preflight = Preflight(file.snapshot, facts) { Sockets.obstacle(to: $0) }
+    // The server whose file this is may be running, and then has what it binds.
+    let isRunning = file.snapshot.admin.map { (try? LocalSockets.isAlive($0.socket)) ?? false }
+    let preflight = Preflight(file.snapshot, facts) { address in
+      let obstacle = Sockets.obstacle(to: address)
+      return isRunning == true && obstacle == .inUse ? nil : obstacle
+    }
     for sentence in preflight.warnings { complain("\(path): warning: \(sentence)") }
     let errors = preflight.errors + (file.snapshot.admin.map { AdminServer.problems($0) } ?? [])
     for sentence in errors { complain("\(path): \(sentence)") }

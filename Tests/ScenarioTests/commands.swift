@@ -109,6 +109,24 @@ func roleThatCouldNotConnect() throws {
   #expect(closed.last?.contains("admin.view: daemon cannot connect: the socket would") == true)
 }
 
+// Whoever edits the file of a running server checks it before the reload.
+@Test("check beside the running server")
+func checkBesideTheRunningServer() throws {
+  let front = Endpoint.loopback(ReservedPort.take())
+  let yaml = """
+    listeners: { front: { bind: "\(front)", backend: back } }
+    backends: { back: { servers: ["127.0.0.1:1"] } }
+    """
+  try withReloadedSluice(Engine.eventSources[0], yaml, at: front) { sluice in
+    let own = try SluiceBinary.run(["check", "-c", sluice.configuration])
+    #expect(own.exit == .code(0), "said: \(own.error)")
+    // For anybody else the address is taken.
+    let other = try check(yaml)
+    #expect(other.exit == .code(1) && other.error.contains("\(front) is in use"))
+    #expect(try SluiceBinary.run(["run", "-c", sluice.configuration]).exit == .code(1))
+  }
+}
+
 /// `run` with this set-up must end by itself with code 1 and one sentence.
 private func runRefused(_ setup: Setup) throws -> String {
   let directory = try TemporaryDirectory()

@@ -40,18 +40,21 @@ package struct AdminReach: Sendable {
   }
 
   /// The places of these settings on this machine, with the socket as it would be made. Directories
-  /// that do not exist yet are left out.
+  /// that do not exist yet are left out; and for root the socket too, if its own is one of these,
+  /// since nothing says whose the server is going to be.
   package static func places(
     _ settings: AdminSettings, _ directory: AdminAccess.Directory
   ) -> [Place] {
     var places: [Place] = []
     var path = ""
-    for name in settings.socket.split(separator: "/").dropLast() {
+    let names = settings.socket.split(separator: "/").dropLast()
+    for name in names {
       path += "/\(name)"
       // Through symbolic links: what counts is where they lead, and /run often is one of /var/run.
       guard let access = try? Files.access(of: path + "/.") else { break }
       places.append(Place(path, access))
     }
+    if places.count < names.count, Privileges.effectiveUser == 0 { return places }
     let owner = owner(under: places.last?.access)
     let access = Files.Access(
       user: owner.user,
