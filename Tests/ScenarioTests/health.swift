@@ -147,15 +147,26 @@ func hangAfterAccept(onDown: String) throws {
   try good.stop()
 }
 
+/// How a server dies.
+enum Death: Sendable, CaseIterable {
+  case refuses, isBlackHole, resets
+}
+
 // A server dies while clients come, one after the other: all of them are served, no one dials the
 // dead one more than once, and once it is ejected nobody dials it at all.
-@Test("a dying server costs nobody anything", arguments: [false, true])
-func aDyingServer(asBlackHole: Bool) throws {
+@Test("a dying server costs nobody anything", arguments: Death.allCases)
+func aDyingServer(death: Death) throws {
   let good = try Greeter(.greets("hello"))
   let hole = try BlackHole()
+  let resetting = try Greeter(.resets)
   let gone = try ListeningSocket()
-  let dead = asBlackHole ? hole.endpoint : gone.endpoint
   gone.close()
+  let dead =
+    switch death {
+    case .refuses: gone.endpoint
+    case .isBlackHole: hole.endpoint
+    case .resets: resetting.endpoint
+    }
   try withChecked(
     [dead, good.endpoint], "eject: { failures: 2, time: 1m }", timeouts: "connect: 300ms"
   ) { sluice in
@@ -173,6 +184,7 @@ func aDyingServer(asBlackHole: Bool) throws {
     #expect(records.suffix(30).allSatisfy { $0.tries == 1 })
   }
   try good.stop()
+  try resetting.stop()
 }
 
 // A thousand servers, all checked: each gets its connections in turn; all go down, and all come
