@@ -48,7 +48,10 @@ extension WorkerLoop {
     {
       return refused
     }
-    if mayHaveToWait(for: place, event, table, isLimited: table.isLimited(backend: backend)) {
+    // Another try keeps the place that it has at the backend.
+    if !memory.isInBackend,
+      mayHaveToWait(for: place, event, table, isLimited: table.isLimited(backend: backend))
+    {
       return .full(place, .backendFull, backend: backend)
     }
     let number = table.series.backends[backend]

@@ -81,7 +81,7 @@ extension WorkerLoop {
       return table.load.listeners.count(number) < Int(table.listeners[listener].maxConnections)
     case .backend:
       guard case .seat(let backend) = stage else { return false }
-      return table.seemsFree(backend: backend)
+      return table.seemsFree(backend: backend, isCounted: memory.isInBackend)
     case .source(let source):
       guard let client = memory.client else { return false }
       return identities.inFlight(source) < table.sources.limit(for: client).atOnce

@@ -105,10 +105,12 @@ package final class RouteTable: Sendable {
   /// Whether a connection may have to wait for a place at it.
   package func isLimited(backend: Int) -> Bool { limited[backend] }
 
-  /// Whether one more connection would find a place at a backend, as it seems at the moment.
-  package func seemsFree(backend: Int) -> Bool {
+  /// Whether a connection would find a place at a backend, as it seems at the moment.
+  ///
+  /// - Parameter isCounted: it has its place at the backend, and only needs one at a server.
+  package func seemsFree(backend: Int, isCounted: Bool = false) -> Bool {
     let entry = backends[backend]
-    if entry.maxConnections > 0,
+    if !isCounted, entry.maxConnections > 0,
       load.backends.count(series.backends[backend]) >= Int(entry.maxConnections)
     {
       return false
