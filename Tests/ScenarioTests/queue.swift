@@ -34,10 +34,11 @@ private struct QueueStage {
 func queueOneAfterTheOther(engine: Engine) throws {
   let stage = try QueueStage(engine, "length: 2, timeout: 60s")
   try withSluice(stage.setup) { sluice in
-    let clients = try (0..<3).map { index in
-      let client = try sluice.connect(from: "127.0.0.\(2 + index)")
-      if index > 0 { try stage.wait(for: index) }
-      return client
+    var clients = [try sluice.connect(from: "127.0.0.2")]
+    let first = try stage.server.accept()
+    for count in 1...2 {
+      clients.append(try sluice.connect(from: "127.0.0.\(2 + count)"))
+      try stage.wait(for: count)
     }
     // The queue is full.
     let late = try sluice.connect()
@@ -46,7 +47,7 @@ func queueOneAfterTheOther(engine: Engine) throws {
     late.close()
     #expect(try sluice.record().reason == "queue.full")
     for (index, client) in clients.enumerated() {
-      let upstream = try stage.server.accept()
+      let upstream = index == 0 ? first : try stage.server.accept()
       #expect(try stage.server.accept(withinMs: 50) == nil)
       // In the order in which they came.
       try client.write("\(index)")
