@@ -129,7 +129,8 @@ package struct ReloadPlan: Hashable, Sendable {
     let what = "trust \(now.name)"
     let before = Set(was.proxyProtocol.sources.map(Source.init))
     let after = Set(now.proxyProtocol.sources.map(Source.init))
-    let (added, removed) = (after.subtracting(before), before.subtracting(after))
+    let added = now.proxyProtocol.sources.map(Source.init).filter { !before.contains($0) }
+    let removed = was.proxyProtocol.sources.map(Source.init).filter { !after.contains($0) }
     var details: [String] = []
     if !added.isEmpty { details.append("+ \(ReloadPlan.some(added))") }
     if !removed.isEmpty { details.append("- \(ReloadPlan.some(removed))") }
@@ -235,7 +236,7 @@ package struct ReloadPlan: Hashable, Sendable {
   }
 
   /// Lists of thousands are counted, not printed.
-  private static func some(_ sources: Set<Source>) -> String {
+  private static func some(_ sources: [Source]) -> String {
     if sources.count > 8 { return "\(sources.count) networks" }
     return sources.map { "\($0.network) \($0.rule)" }.sorted().joined(separator: ", ")
   }

@@ -182,10 +182,8 @@ extension ConnectionLogLine {
   // ---- values ------------------------------------------------------------------------------
 
   private func open(_ index: Int, _ line: inout OutputSpan<UInt8>) {
-    let openings = openings.span
-    for at in (index == 0 ? 0 : openingEnds[index - 1])..<openingEnds[index] {
-      line.append(openings[at])
-    }
+    let start = index == 0 ? 0 : openingEnds[index - 1]
+    line.append(bytes: openings.span.extracting(start..<openingEnds[index]))
   }
 
   private func none(_ index: Int, _ line: inout OutputSpan<UInt8>) {
@@ -284,6 +282,18 @@ extension OutputSpan<UInt8> {
     if wantsQuotes { append(UInt8(ascii: "\"")) }
     append(escaped: text)
     if wantsQuotes { append(UInt8(ascii: "\"")) }
+  }
+
+  /// Microseconds as milliseconds: 120 is `0.12`, 20300 is `20.3`, 0 is `0.0`.
+  mutating func append(milliseconds us: UInt64) {
+    append(decimal: us / 1000)
+    append(UInt8(ascii: "."))
+    var (rest, unit) = (us % 1000, 100 as UInt64)
+    repeat {
+      append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest / unit))
+      rest %= unit
+      unit /= 10
+    } while rest > 0
   }
 
   /// After the last field: its comma or blank goes.

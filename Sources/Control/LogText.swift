@@ -2,18 +2,6 @@ internal import Wire
 
 /// Text of lines, without the standard library's formatting: it would allocate for each value.
 extension ByteSink where Self: ~Copyable & ~Escapable {
-  /// Microseconds as milliseconds: 120 is `0.12`, 20300 is `20.3`, 0 is `0.0`.
-  @inline(__always) mutating func append(milliseconds us: UInt64) {
-    append(decimal: us / 1000)
-    append(UInt8(ascii: "."))
-    var (rest, unit) = (us % 1000, 100 as UInt64)
-    repeat {
-      append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest / unit))
-      rest %= unit
-      unit /= 10
-    } while rest > 0
-  }
-
   /// In quotes, escaped as RFC 8259 section 7 demands; nil is `null`.
   mutating func append(jsonString value: String?) {
     guard let value else { return append(text: "null") }

@@ -44,8 +44,8 @@ extension Network {
     let slash = bytes.firstIndex(of: UInt8(ascii: "/"))
     let host = String(decoding: bytes[..<(slash ?? bytes.count)], as: UTF8.self)
     // Brackets belong to the form with a port, and a zone to an interface, not to a network.
-    guard !host.contains("["), !host.contains("%"), let address = SocketAddress(host: host, port: 0)
-    else { throw .badAddress }
+    let isAlone = !host.utf8.contains { $0 == UInt8(ascii: "[") || $0 == UInt8(ascii: "%") }
+    guard isAlone, let address = SocketAddress(host: host, port: 0) else { throw .badAddress }
     var prefix: UInt32?
     if let slash {
       prefix = try? AddressText.decimal(

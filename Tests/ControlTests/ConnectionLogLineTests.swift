@@ -216,7 +216,7 @@ import Wire
     ] as [(UInt64, String)])
   func microsecondsAreMilliseconds(us: UInt64, text: String) {
     var bytes: [UInt8] = []
-    bytes.append(milliseconds: us)
+    bytes.append(addingCapacity: 30) { $0.append(milliseconds: us) }
     #expect(String(decoding: bytes, as: UTF8.self) == text)
   }
 
