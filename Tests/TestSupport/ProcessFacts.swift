@@ -17,7 +17,17 @@ package struct ProcessFacts: Sendable {
     return found
   }
 
-  package var descriptorCount: Int { entries(of: "/proc/\(pid)/fd").count }
+  /// Open descriptors, but for files below /proc and /sys: the daemon looks at its memory there
+  /// each second, and has one open for a moment.
+  package var descriptorCount: Int {
+    let directory = "/proc/\(pid)/fd"
+    return entries(of: directory).count { name in
+      var target = [UInt8](repeating: 0, count: 5)
+      let length = readlink("\(directory)/\(name)", &target, target.count)
+      guard length == target.count else { return length >= 0 }
+      return target != Array("/proc".utf8) && !target.starts(with: Array("/sys/".utf8))
+    }
+  }
 
   /// Thread ids.
   package var threads: [pid_t] { entries(of: "/proc/\(pid)/task").compactMap { pid_t($0) } }
