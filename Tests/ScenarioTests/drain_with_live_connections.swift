@@ -109,6 +109,8 @@ func secondTerminate(engine: Engine) throws {
   let client = try sluice.connect()
   let upstream = try server.accept()
   sluice.child.signal(SIGTERM)
+  // Two signals that nobody has looked at yet are one, signal(7).
+  try wait(for: "the drain") { sluice.child.standardError.contains("draining") }
   pause(ms: 300)
   #expect(sluice.child.poll() == nil)
   let (exit, ms) = try timed {
