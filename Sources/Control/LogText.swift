@@ -1,3 +1,4 @@
+internal import System
 internal import Wire
 
 /// Text of lines, without the standard library's formatting: it would allocate for each value.
@@ -48,8 +49,19 @@ extension ByteSink where Self: ~Copyable & ~Escapable {
       append(hexadecimalDigit: byte & 15)
     }
   }
+}
 
-  private mutating func append(hexadecimalDigit digit: UInt8) {
-    append(digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10)
+extension OutputSpan<UInt8> {
+  /// The same; text that needs no escape, as nearly all does, is copied at once.
+  mutating func append(escaped text: String.UTF8View) {
+    let bytes = text.span
+    for index in bytes.indices where OutputSpan.mayNeedEscape(bytes[index]) {
+      return append(escaped: text.dropFirst(0))
+    }
+    append(bytes: bytes)
+  }
+
+  private static func mayNeedEscape(_ byte: UInt8) -> Bool {
+    byte < 0x20 || byte >= 0x7f || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\")
   }
 }

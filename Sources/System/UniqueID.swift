@@ -28,39 +28,35 @@ package struct UniqueID: Hashable, Comparable, Sendable, CustomStringConvertible
 
   /// Appends the 26 characters to `text`, which has the room.
   package func append(to text: inout OutputSpan<UInt8>) {
-    // 130 bits in 26 groups of five; the first group has only the top three of the 128.
-    var shift = 125
-    while shift >= 0 {
-      text.append(character(ofDigit: digit(at: shift)))
-      shift -= 5
+    // 130 bits in 26 groups of five; the first group has only the top three of the 128, and the
+    // last one of the first half has one bit of `high` at its end.
+    UniqueID.append(high >> 1, first: UInt8(truncatingIfNeeded: high >> 61), to: &text)
+    UniqueID.append(low, first: UInt8(high & 1) << 4 | UInt8(low >> 60), to: &text)
+  }
+
+  /// Appends 13 characters: one for the digit `first`, and those of the lowest 60 bits.
+  private static func append(
+    _ bits: UInt64, first: UInt8, to text: inout OutputSpan<UInt8>
+  ) {
+    var digits = SIMD16<UInt8>()
+    digits[0] = first
+    for place in 1...12 {
+      digits[place] = UInt8(truncatingIfNeeded: bits >> UInt64(60 - 5 * place) & 31)
     }
+    // Crockford's alphabet: digits, then letters without I, L, O and U.
+    var characters = digits &+ UInt8(ascii: "0")
+    characters.replace(
+      with: characters &+ (UInt8(ascii: "A") - UInt8(ascii: "0") - 10), where: digits .> 9)
+    for last: UInt8 in [17, 19, 21, 26] {
+      characters.replace(with: characters &+ 1, where: digits .> last)
+    }
+    for place in 0...12 { text.append(characters[place]) }
   }
 
   package var description: String {
     var text: [UInt8] = []
     append(to: &text)
     return String(decoding: text, as: UTF8.self)
-  }
-
-  private func digit(at shift: Int) -> UInt8 {
-    let bits: UInt64
-    if shift >= 64 {
-      bits = high >> UInt64(shift - 64)
-    } else if shift > 59 {
-      bits = high << UInt64(64 - shift) | low >> UInt64(shift)
-    } else {
-      bits = low >> UInt64(shift)
-    }
-    return UInt8(truncatingIfNeeded: bits & 31)
-  }
-
-  /// Crockford's alphabet: digits, then letters without I, L, O and U. Sums, since the digits are
-  /// random and branches would be guessed wrong.
-  private func character(ofDigit digit: UInt8) -> UInt8 {
-    let letters: UInt8 = digit > 9 ? UInt8(ascii: "A") - UInt8(ascii: "0") - 10 : 0
-    let leftOut: UInt8 =
-      (digit > 17 ? 1 : 0) + (digit > 19 ? 1 : 0) + (digit > 21 ? 1 : 0) + (digit > 26 ? 1 : 0)
-    return UInt8(ascii: "0") + digit + letters + leftOut
   }
 }
 

@@ -135,6 +135,7 @@ enum AddressText {
     return (high, low)
   }
 
+  @inline(__always)
   static func append<Sink: ByteSink & ~Copyable & ~Escapable>(
     ipv4 word: UInt32, to sink: inout Sink
   ) {

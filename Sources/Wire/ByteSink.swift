@@ -15,6 +15,7 @@ extension ByteSink where Self: ~Copyable & ~Escapable {
 
   /// A number in decimal, without leading zeroes.
   @inlinable package mutating func append(decimal value: UInt64) {
+    if value < 10 { return append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: value)) }
     var digits: [20 of UInt8] = .init(repeating: 0)
     var first = digits.count
     var rest = value
@@ -31,10 +32,14 @@ extension ByteSink where Self: ~Copyable & ~Escapable {
     var shift: UInt16 = 12
     while shift > 0, group >> shift == 0 { shift -= 4 }
     while true {
-      let digit = UInt8(truncatingIfNeeded: group >> shift & 15)
-      append(digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10)
+      append(hexadecimalDigit: UInt8(truncatingIfNeeded: group >> shift & 15))
       if shift == 0 { return }
       shift -= 4
     }
+  }
+
+  /// - Parameter digit: 0 ... 15.
+  @inlinable package mutating func append(hexadecimalDigit digit: UInt8) {
+    append(digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10)
   }
 }

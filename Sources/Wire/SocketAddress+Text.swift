@@ -106,6 +106,8 @@ extension SocketAddress: LosslessStringConvertible {
   /// Puts `hostDescription` at the end of `bytes`.
   package func appendHost(to bytes: inout [UInt8]) { appendHostText(to: &bytes) }
 
+  // Inlined, since a sink that may not escape is not specialised for otherwise.
+  @inline(__always)
   private func appendText(to bytes: inout some ByteSink & ~Copyable & ~Escapable) {
     switch self {
     case .ipv4(_, let port):
@@ -122,6 +124,7 @@ extension SocketAddress: LosslessStringConvertible {
     }
   }
 
+  @inline(__always)
   private func appendHostText(to bytes: inout some ByteSink & ~Copyable & ~Escapable) {
     switch self {
     case .ipv4(let word, _):
