@@ -194,20 +194,4 @@ extension Scalar {
     statuses.count == 1
       ? "\(statuses.lowerBound)" : "\(statuses.lowerBound)-\(statuses.upperBound)"
   }
-
-  /// What `escaped` reads.
-  static func text(ofBytes bytes: [UInt8]) -> String {
-    var text = ""
-    for byte in bytes {
-      switch byte {
-      case 0x0d: text += "\\r"
-      case 0x0a: text += "\\n"
-      case 0x09: text += "\\t"
-      case UInt8(ascii: "\\"): text += "\\\\"
-      case 0x20..<0x7f: text.unicodeScalars.append(Unicode.Scalar(byte))
-      default: text += "\\x" + (byte < 16 ? "0" : "") + String(byte, radix: 16)
-      }
-    }
-    return text
-  }
 }

@@ -237,8 +237,8 @@ struct SnapshotWriter {
         $0.optional(CheckKey.host, host)
         $0.list(CheckKey.status, statuses.map { YAMLText.scalar(Scalar.text(ofStatuses: $0)) })
       case .exchange(let send, let expect):
-        $0.optional(CheckKey.send, send.isEmpty ? nil : Scalar.text(ofBytes: send))
-        $0.yaml.pair(CheckKey.expect.rawValue, Scalar.text(ofBytes: expect))
+        $0.optional(CheckKey.send, send.isEmpty ? nil : escapedText(send))
+        $0.yaml.pair(CheckKey.expect.rawValue, escapedText(expect))
       }
       $0.pair(CheckKey.proxy, "\(check.sendsHeader)")
     }

@@ -153,7 +153,7 @@ extension DecodeProxy {
       case .proxy: "PROXY: on behalf of another client"
       }
     var fields = [
-      Field(name: "signature", offset: 0, length: 12, value: hexadecimal(bytes[..<12])),
+      Field(name: "signature", offset: 0, length: 12, value: hexadecimalText(bytes[..<12])),
       Field(name: "version", offset: 12, length: 1, value: "2"),
       Field(name: "command", offset: 12, length: 1, value: command),
       Field(name: "family", offset: 13, length: 1, value: family(bytes[13])),
@@ -183,7 +183,7 @@ extension DecodeProxy {
       case 2: "DGRAM"
       default: "unassigned transport \(byte & 15)"
       }
-    return "\(family), \(transport) (0x\(hexadecimal([byte])))"
+    return "\(family), \(transport) (0x\(hexadecimalText([byte])))"
   }
 
   private static func addressFields(_ header: ProxyHeader, _ bytes: [UInt8]) -> [Field] {
@@ -276,7 +276,7 @@ extension DecodeProxy {
     let stored = bytes[tlv.value].reduce(UInt32(0)) { word, byte in word << 8 | UInt32(byte) }
     let right = checksum(bytes, tlv.value)
     let texts = [stored, right].map { word in
-      hexadecimal((0..<4).map { UInt8(truncatingIfNeeded: word >> UInt32(24 - 8 * $0)) })
+      hexadecimalText((0..<4).map { UInt8(truncatingIfNeeded: word >> UInt32(24 - 8 * $0)) })
     }
     field.value =
       stored == right
@@ -294,12 +294,12 @@ extension DecodeProxy {
     if ssl.hasConnectionCertificate { words.append("certificate on this connection") }
     if ssl.hasSessionCertificate { words.append("certificate in this session") }
     let unknown = ssl.client & ~0x07
-    if unknown != 0 { words.append("unknown bits 0x\(hexadecimal([unknown]))") }
+    if unknown != 0 { words.append("unknown bits 0x\(hexadecimalText([unknown]))") }
     words.append(
       ssl.verify == 0
         ? "verify 0: certificate presented and verified"
         : "verify \(ssl.verify): no certificate, or not verified")
-    field.value = "client 0x\(hexadecimal([ssl.client])): " + words.joined(separator: ", ")
+    field.value = "client 0x\(hexadecimalText([ssl.client])): " + words.joined(separator: ", ")
     field.facts = [
       ("client", .number(Int(ssl.client))), ("tls", .bool(ssl.isTLS)),
       ("certificate_on_connection", .bool(ssl.hasConnectionCertificate)),
@@ -323,7 +323,7 @@ extension DecodeProxy {
   private static let shownBytes = 64
 
   private static func shortHexadecimal(_ value: ArraySlice<UInt8>) -> String {
-    let text = hexadecimal(value.prefix(shownBytes))
+    let text = hexadecimalText(value.prefix(shownBytes))
     return value.count > shownBytes ? "\(text)… (\(value.count) bytes)" : text
   }
 }
@@ -365,7 +365,7 @@ extension DecodeProxy {
       return right ? blanks + text : text + blanks
     }
     let place = padded("\(field.offset)", 6, right: true)
-    let name = field.type.map { "0x\(hexadecimal([$0])) \(field.name)" } ?? field.name
+    let name = field.type.map { "0x\(hexadecimalText([$0])) \(field.name)" } ?? field.name
     let length = padded("\(field.length)", 5, right: true)
     let indent = String(repeating: "  ", count: depth)
     lines.append("\(place) \(length)  \(indent)\(padded(name, 24 - 2 * depth)) \(field.value)")
@@ -381,7 +381,7 @@ extension DecodeProxy {
     let row = bytes[min(start, bytes.count)..<min(start + DecodeProxy.rowLength, bytes.count)]
     let place = "\(start)"
     let head = String(repeating: " ", count: max(0, 6 - place.utf8.count)) + place + "  "
-    let hex = row.map { hexadecimal([$0]) }.joined(separator: " ")
+    let hex = row.map { hexadecimalText([$0]) }.joined(separator: " ")
     let mark = String(repeating: " ", count: head.utf8.count + 3 * (offset - start)) + "^^"
     return ["\(head)\(hex)   \"\(escapedText(row))\"", mark]
   }
@@ -411,7 +411,7 @@ extension DecodeProxy {
 extension DecodeProxy.Field {
   fileprivate var json: JSONText {
     var members: [(String, JSONText)] = []
-    if let type { members.append(("type", .string("0x" + hexadecimal([type])))) }
+    if let type { members.append(("type", .string("0x" + hexadecimalText([type])))) }
     members += [
       ("name", .string(name)), ("offset", .number(offset)), ("length", .number(length)),
       ("value", .string(value)),

@@ -70,14 +70,14 @@ import Wire
 
   @Test func everyTLV() throws {
     let ssl =
-      "20 0012 05 00000000" + "21 0007" + hexadecimal("TLSv1.3".utf8) + "28 0000"
+      "20 0012 05 00000000" + "21 0007" + hexadecimalText("TLSv1.3".utf8) + "28 0000"
     let tlvs =
-      "01 0002 6832" + "02 0004" + hexadecimal("a.bc".utf8) + "04 0001 00"
-      + "05 0002 00ff" + ssl + "30 0003" + hexadecimal("ns0".utf8)
-      + "ea 0007 01" + hexadecimal("vpce-1".utf8) + "ee 0005 01 04030201"
-      + "e0 0008 0001020304050607" + "e5 0003" + hexadecimal("abc".utf8) + "f1 0000 ff 0000"
+      "01 0002 6832" + "02 0004" + hexadecimalText("a.bc".utf8) + "04 0001 00"
+      + "05 0002 00ff" + ssl + "30 0003" + hexadecimalText("ns0".utf8)
+      + "ea 0007 01" + hexadecimalText("vpce-1".utf8) + "ee 0005 01 04030201"
+      + "e0 0008 0001020304050607" + "e5 0003" + hexadecimalText("abc".utf8) + "f1 0000 ff 0000"
     let count = tlvs.filter { $0 != " " }.count / 2
-    let length = hexadecimal([UInt8((12 + count) >> 8), UInt8((12 + count) & 255)])
+    let length = hexadecimalText([UInt8((12 + count) >> 8), UInt8((12 + count) & 255)])
     let decoded = try decode(signature + "2111" + length + addresses + tlvs)
     #expect(decoded.isValid, "\(decoded.text)")
     let found = decoded.fields.filter { $0.type != nil }
@@ -176,7 +176,8 @@ import Wire
       let value = [UInt8](repeating: byte, count: 8)
       for type in types {
         let header = try decode(
-          signature + "21110017" + addresses + hexadecimal([type]) + "0008" + hexadecimal(value))
+          signature + "21110017" + addresses + hexadecimalText([type]) + "0008"
+            + hexadecimalText(value))
         let decoded = DecodeProxy(header.bytes + value)
         for text in [decoded.text, decoded.json.text] {
           #expect(text.utf8.allSatisfy { $0 == 0x0a || (0x20..<0x7f).contains($0) })

@@ -1,5 +1,6 @@
 internal import AdminAPI
 internal import System
+internal import Wire
 
 /// The trail of what was done over the admin socket: one line on standard error and one event for
 /// every change that was made, refused or denied: who, what, and what came of it.

@@ -168,7 +168,7 @@ enum AdminJSON {
       if byte == 0x7f {
         bytes.append(text: "\\u007f")
       } else if byte == 0xc2, (0x80..<0xa0).contains(next) {
-        bytes.append(text: "\\u00" + hexadecimal([next]))
+        bytes.append(text: "\\u00" + hexadecimalText([next]))
         index += 1
       } else {
         bytes.append(byte)

@@ -2,6 +2,7 @@ internal import AdminAPI
 internal import Config
 internal import FoundationEssentials
 internal import System
+internal import Wire
 
 /// `sluice ctl`: asks the running server over its admin socket, and prints what it answers, for
 /// people or (`json`) as it came.
@@ -99,7 +100,7 @@ package struct Ctl {
         UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."),
         UInt8(ascii: "_"), UInt8(ascii: "~"):
         encoded.unicodeScalars.append(Unicode.Scalar(byte))
-      default: encoded += "%" + hexadecimal([byte]).uppercased()
+      default: encoded += "%" + hexadecimalText([byte]).uppercased()
       }
     }
     return encoded

@@ -1,4 +1,5 @@
 internal import AdminAPI
+internal import Wire
 
 /// What `sluice ctl top` shows and what keys do to it. Pure: answers and keys come in, a screen and
 /// wishes go out.

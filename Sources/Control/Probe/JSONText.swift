@@ -54,31 +54,3 @@ extension JSONText {
   static func optional(_ value: String?) -> JSONText { value.map { .string($0) } ?? .null }
   static func optional(_ value: Int?) -> JSONText { value.map { .number($0) } ?? .null }
 }
-
-/// Bytes from outside as a terminal may show them: printable US-ASCII as it is, a backslash
-/// doubled, everything else (control bytes, and all that is not ASCII, which could hide or reorder
-/// text) as `\r`, `\n`, `\t` or `\x00`.
-func escapedText(_ bytes: some Sequence<UInt8>) -> String {
-  var text = ""
-  for byte in bytes {
-    switch byte {
-    case 0x0d: text += "\\r"
-    case 0x0a: text += "\\n"
-    case 0x09: text += "\\t"
-    case UInt8(ascii: "\\"): text += "\\\\"
-    case 0x20..<0x7f: text.unicodeScalars.append(Unicode.Scalar(byte))
-    default: text += "\\x" + hexadecimal([byte])
-    }
-  }
-  return text
-}
-
-/// Lower-case hexadecimal without separators.
-func hexadecimal(_ bytes: some Sequence<UInt8>) -> String {
-  var text = ""
-  for byte in bytes {
-    text += byte < 16 ? "0" : ""
-    text += String(byte, radix: 16)
-  }
-  return text
-}
