@@ -49,6 +49,11 @@ package struct Overload: Sendable {
 
   package func isDue(nowNs: UInt64) -> Bool { nowNs >= nextNs }
 
+  /// Whether the next look will ask how much memory is in use and may be.
+  package func needsMemory(_ pauses: AcceptPauses, connections: Int) -> Bool {
+    connections >= Overload.connectionsLeast || pauses.memory > seen.memory
+  }
+
   /// - Returns: what is to be told the operator, if anything.
   package mutating func look(_ reading: Reading, nowNs: UInt64) -> String? {
     nextNs = nowNs + Overload.lookEveryNs
@@ -118,10 +123,14 @@ extension Server {
   func look(at overload: inout Overload, nowNs: UInt64) {
     guard overload.isDue(nowNs: nowNs) else { return }
     let limits = inForce.withLock { $0.snapshot.limits }
+    let connections = pool.liveConnections
+    let pauses = pool.acceptPauses
+    // Files below /proc and of the control group are read only where it matters.
+    let needsMemory = overload.needsMemory(pauses, connections: connections)
     let reading = Overload.Reading(
-      pauses: pool.acceptPauses, connections: pool.liveConnections,
-      connectionsMax: limits.maxConnections, residentBytes: ProcessUse.resident() ?? 0,
-      memoryBytes: limits.memory.bytes)
+      pauses: pauses, connections: connections, connectionsMax: limits.maxConnections,
+      residentBytes: needsMemory ? ProcessUse.resident() ?? 0 : 0,
+      memoryBytes: needsMemory ? limits.memory.bytes : nil)
     let sentence = overload.look(reading, nowNs: nowNs)
     pool.pauseAccepting(overload.pausesForMemory)
     guard let sentence else { return }
