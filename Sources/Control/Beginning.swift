@@ -42,48 +42,35 @@ struct Beginning {
     self.facts = facts
     warnings = preflight.warnings
     hasRing = facts.ringDenied == nil && snapshot.events != .epoll
-    admin = try Beginning.openAdmin(snapshot)
     bans = BanList(directory: snapshot.stateDirectory)
+    // What is to be stopped when a later step fails.
+    var begun: [() -> Void] = []
     do throws(Server.Refusal) {
-      page = try Beginning.openPage(snapshot)
-    } catch {
-      admin?.stop()
-      throw error
-    }
-    do throws(Server.Refusal) {
-      logs = LogSwitch(try Beginning.openLog(snapshot.log, workers: facts.workers))
-    } catch {
-      admin?.stop()
-      page?.stop()
-      throw error
-    }
-    do throws(Server.Refusal) {
-      upstreams = try Beginning.openUpstreams(snapshot)
-    } catch {
-      admin?.stop()
-      page?.stop()
-      logs.close(logs.change(to: nil), waitingAtMostMs: 0)
-      throw error
-    }
-    let passage = Passage(
-      from: InForce(
-        snapshot: snapshot, table: RouteTable(listeners: [], backends: [], servers: []),
-        served: snapshot, inherited: handedOver),
-      to: snapshot, RuntimeChanges(), upstreams.served, hasRing: hasRing)
-    inForce = passage.next
-    inForce.mark(upstreams.served)
-    let reserved =
-      admin == nil ? 0 : AdminServer.reserved(descriptors: facts.descriptors)
-    do throws(Server.Refusal) {
+      let admin = try Beginning.openAdmin(snapshot)
+      begun.append { admin?.stop() }
+      let page = try Beginning.openPage(snapshot)
+      begun.append { page?.stop() }
+      let logs = LogSwitch(try Beginning.openLog(snapshot.log, workers: facts.workers))
+      begun.append { logs.close(logs.change(to: nil), waitingAtMostMs: 0) }
+      let upstreams = try Beginning.openUpstreams(snapshot)
+      begun.append { upstreams.stop() }
+      (self.admin, self.page, self.logs, self.upstreams) = (admin, page, logs, upstreams)
+
+      let passage = Passage(
+        from: InForce(
+          snapshot: snapshot, table: RouteTable(listeners: [], backends: [], servers: []),
+          served: snapshot, inherited: handedOver),
+        to: snapshot, RuntimeChanges(), upstreams.served, hasRing: hasRing)
+      inForce = passage.next
+      inForce.mark(upstreams.served)
+      let reserved =
+        admin == nil ? 0 : AdminServer.reserved(descriptors: facts.descriptors)
       pool = try Beginning.startPool(
         passage, facts, hasRing: hasRing,
         descriptors: max(0, preflight.descriptorsForConnections - reserved), logs, bans,
         upstreams)
     } catch {
-      upstreams.stop()
-      admin?.stop()
-      page?.stop()
-      logs.close(logs.change(to: nil), waitingAtMostMs: 0)
+      for stop in begun.reversed() { stop() }
       throw error
     }
   }
