@@ -76,7 +76,7 @@ let package = Package(
     // Floor 2
     .target(
       name: "Config", dependencies: ["CYAML", "Routing", "Wire"],
-      swiftSettings: smallSettings + [.enableExperimentalFeature("SafeInteropWrappers")]),
+      swiftSettings: swiftSettings + [.enableExperimentalFeature("SafeInteropWrappers")]),
     .target(
       name: "DataPlane", dependencies: ["CSluice", "Wire", "System", "Routing"],
       swiftSettings: swiftSettings),
