@@ -1,26 +1,11 @@
+package import Routing
+
 /// What an operator changed while the server ran, beside the file: a value that is laid over the
 /// snapshot whenever a route table is made.
 ///
 /// Each change stands until it is taken back, for as long as what it is about exists and the file
 /// says of it what it said when the change was made.
 package struct RuntimeChanges: Hashable, Sendable {
-  /// A server is known by its backend and the address that the file writes.
-  package struct ServerName: Hashable, Comparable, Sendable, CustomStringConvertible {
-    package let backend: String
-    package let server: String
-
-    package init(_ backend: String, _ server: String) {
-      self.backend = backend
-      self.server = server
-    }
-
-    package var description: String { "\(backend)/\(server)" }
-
-    package static func < (left: ServerName, right: ServerName) -> Bool {
-      (left.backend, left.server) < (right.backend, right.server)
-    }
-  }
-
   package struct Weight: Hashable, Sendable {
     package var weight: Int
     /// What the file said when it was set.
@@ -59,7 +44,7 @@ package struct RuntimeChanges: Hashable, Sendable {
   private func apply(to backend: inout Backend) {
     let isDrained = drainedBackends.contains(backend.name)
     for index in backend.servers.indices {
-      let name = ServerName(backend.name, backend.servers[index].name)
+      let name = ServerName(backend: backend.name, server: backend.servers[index].name)
       if let weight = weights[name] { backend.servers[index].weight = weight.weight }
       if isDrained || drainedServers.contains(name) { backend.servers[index].weight = 0 }
     }
@@ -87,7 +72,7 @@ package struct RuntimeChanges: Hashable, Sendable {
     var weights: [ServerName: Int] = [:]
     for backend in snapshot.backends {
       for server in backend.servers {
-        weights[ServerName(backend.name, server.name)] = server.weight
+        weights[ServerName(backend: backend.name, server: server.name)] = server.weight
       }
     }
     for name in drainedServers.sorted() {

@@ -55,6 +55,13 @@ package struct Snapshot: Hashable, Sendable {
     self.backends = backends
   }
 
+  /// The servers of all backends, in the order of the route table.
+  package var serverNames: [ServerName] {
+    backends.flatMap { backend in
+      backend.servers.map { ServerName(backend: backend.name, server: $0.name) }
+    }
+  }
+
   /// The time-outs in force for the connections of `listener`: its backend's own ones win over the
   /// listener's, which win over the global ones.
   package func timeouts(of listener: Listener) -> Timeouts {

@@ -24,7 +24,7 @@ extension BalanceKind: Word {}
 extension SpokenProtocol: Word {}
 
 extension LogLevel: Word {
-  var word: String {
+  package var word: String {
     switch self {
     case .error: "error"
     case .warning: "warning"

@@ -38,7 +38,7 @@ package struct Counts: Sendable {
   package func backend(_ name: String) -> Backend? { backends.first { $0.row.name == name } }
 
   package func server(_ name: String, of backend: String) -> Server? {
-    let name = SeriesBook.ServerName(backend: backend, server: name)
+    let name = ServerName(backend: backend, server: name)
     return servers.first { $0.row.name == name }
   }
 
@@ -172,7 +172,7 @@ extension Counts {
   }
 
   package struct Server: Sendable {
-    package let row: Row<SeriesBook.ServerName>
+    package let row: Row<ServerName>
 
     package var live: UInt64 {
       let arrived = row[ServerColumns.arrived]

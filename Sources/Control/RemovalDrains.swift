@@ -1,11 +1,12 @@
 internal import Config
+internal import Routing
 
 /// What was removed from the configuration and still has connections, which may finish until a
 /// deadline. Pure: times and counts come in, what is due goes out.
 struct RemovalDrains: Sendable, Equatable {
   enum Thing: Hashable, Comparable, Sendable, CustomStringConvertible {
     case listener(String)
-    case server(RuntimeChanges.ServerName)
+    case server(ServerName)
 
     /// As changes and progress name it.
     var description: String {
@@ -47,13 +48,8 @@ struct RemovalDrains: Sendable, Equatable {
   }
 
   private static func things(in snapshot: Snapshot) -> Set<Thing> {
-    var things = Set(snapshot.listeners.map { Thing.listener($0.name) })
-    for backend in snapshot.backends {
-      for server in backend.servers {
-        things.insert(.server(RuntimeChanges.ServerName(backend.name, server.name)))
-      }
-    }
-    return things
+    Set(snapshot.listeners.map { Thing.listener($0.name) })
+      .union(snapshot.serverNames.map { Thing.server($0) })
   }
 
   /// - Parameter live: how many connections each still has; a thing that is not there is not known

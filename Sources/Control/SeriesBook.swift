@@ -12,12 +12,6 @@ package struct SeriesBook: Sendable {
   package private(set) var servers = Shelf<ServerName>()
   private var serial: UInt64 = 0
 
-  /// A server is known by its backend and by the address that the file writes.
-  package struct ServerName: Hashable, Sendable {
-    package let backend: String
-    package let server: String
-  }
-
   package init() {}
 
   /// The numbers for the next table of this configuration. A table that was made and not
@@ -29,10 +23,7 @@ package struct SeriesBook: Sendable {
       snapshot.listeners.map(\.name), serial)
     (plan.backends, plan.fresh.backends) = backends.assign(
       snapshot.backends.map(\.name), serial)
-    (plan.servers, plan.fresh.servers) = servers.assign(
-      snapshot.backends.flatMap { backend in
-        backend.servers.map { ServerName(backend: backend.name, server: $0.name) }
-      }, serial)
+    (plan.servers, plan.fresh.servers) = servers.assign(snapshot.serverNames, serial)
     // Only the page shows them.
     if let metrics = snapshot.metrics, metrics.hasPage { plan.topClients = metrics.topClients }
     return plan

@@ -1,6 +1,7 @@
 package import AdminAPI
 internal import Config
 internal import DataPlane
+internal import Routing
 internal import System
 internal import Wire
 
@@ -19,7 +20,8 @@ extension Server {
         return changes.drainedBackends.insert(name).inserted
       case .server(let backend, let server):
         try Server.find(server, of: backend, in: snapshot)
-        return changes.drainedServers.insert(.init(backend, server)).inserted
+        let name = ServerName(backend: backend, server: server)
+        return changes.drainedServers.insert(name).inserted
       }
     }
     events.post("drain", "\(target.words) is drained", ["what": target.words])
@@ -37,7 +39,8 @@ extension Server {
         return changes.drainedBackends.remove(name) != nil
       case .server(let backend, let server):
         try Server.find(server, of: backend, in: snapshot)
-        return changes.drainedServers.remove(.init(backend, server)) != nil
+        let name = ServerName(backend: backend, server: server)
+        return changes.drainedServers.remove(name) != nil
       }
     }
     events.post("drain", "\(target.words) serves again", ["what": target.words])
@@ -47,7 +50,7 @@ extension Server {
     guard (0...Config.Server.weightMax).contains(request.weight) else {
       throw Failure(.invalid, "a weight is a number from 0 to \(Config.Server.weightMax)")
     }
-    let name = RuntimeChanges.ServerName(request.backend, request.server)
+    let name = ServerName(backend: request.backend, server: request.server)
     try change { changes, snapshot throws(Failure) in
       let configured = try Server.find(request.server, of: request.backend, in: snapshot).weight
       let before = changes.weights[name]
@@ -63,7 +66,7 @@ extension Server {
 
   /// Until the next reload that changes `log`.
   package func setLogLevel(_ request: LogLevelRequest) throws(Failure) {
-    guard let level = LogLevel(word: request.level) else {
+    guard let level = LogLevel.allCases.first(where: { $0.word == request.level }) else {
       throw Failure(.invalid, "a level is error, warning, info or debug")
     }
     Notice.setLevel(level)
@@ -152,18 +155,6 @@ extension Target {
     case .listener(let name): "listener \(name)"
     case .backend(let name): "backend \(name)"
     case .server(let backend, let server): "server \(backend)/\(server)"
-    }
-  }
-}
-
-extension LogLevel {
-  fileprivate init?(word: String) {
-    switch word {
-    case "error": self = .error
-    case "warning": self = .warning
-    case "info": self = .info
-    case "debug": self = .debug
-    default: return nil
     }
   }
 }

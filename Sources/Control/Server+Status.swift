@@ -92,7 +92,7 @@ extension Server {
     of server: Config.Server, under written: Config.Server, in backend: Backend,
     _ changes: RuntimeChanges, _ counts: Counts, _ known: Upstreams.Served
   ) -> ServerStatus {
-    let name = RuntimeChanges.ServerName(backend.name, written.name)
+    let name = ServerName(backend: backend.name, server: written.name)
     let trouble =
       server.address == nil
       ? "its name does not resolve"

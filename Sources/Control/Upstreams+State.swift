@@ -1,5 +1,6 @@
 internal import Config
 internal import DataPlane
+internal import Routing
 internal import System
 internal import Wire
 
@@ -37,9 +38,9 @@ extension Upstreams {
     let sentence: String
     let level: LogLevel
 
-    init(_ server: FailureBoard.ServerName, _ what: String, _ level: LogLevel) {
+    init(_ server: ServerName, _ what: String, _ level: LogLevel) {
       (backend, self.server, self.level) = (server.backend, server.server, level)
-      sentence = "server \(server.backend)/\(server.server) \(what)"
+      sentence = "server \(server) \(what)"
     }
 
     init(backend: String, _ what: String, _ level: LogLevel) {
@@ -61,7 +62,7 @@ extension Upstreams {
     /// Names stand for others than before.
     var hasOtherServers = false
     /// Servers whose connections end.
-    var ending: [FailureBoard.ServerName] = []
+    var ending: [ServerName] = []
     var isLast = false
   }
 }
@@ -87,11 +88,11 @@ extension Upstreams.State {
   }
 
   /// What is to become of connections of servers that are down.
-  private var down: [FailureBoard.ServerName: OnDown] {
+  private var down: [ServerName: OnDown] {
     let settings = Dictionary(
       snapshot.backends.map { ($0.name, $0.check?.onDown ?? .keep) },
       uniquingKeysWith: { first, _ in first })
-    var down: [FailureBoard.ServerName: OnDown] = [:]
+    var down: [ServerName: OnDown] = [:]
     for (server, trouble) in served.troubles where trouble.isDown {
       down[server] = settings[server.backend]
     }
@@ -114,7 +115,7 @@ extension Upstreams.State {
     remembered = resolution
     watched = [:]
     checkTargets = []
-    var servers: Set<FailureBoard.ServerName> = []
+    var servers: Set<ServerName> = []
     for (index, followed) in [snapshot, former].compactMap({ $0 }).enumerated() {
       let served = followed.serving(resolution)
       servers.formUnion(served.serverNames)
@@ -125,7 +126,7 @@ extension Upstreams.State {
     }
     ejections = ejections.filter { servers.contains($0.key) }
     for target in watched.keys {
-      watched[target]?.sort { ($0.backend, $0.server) < ($1.backend, $1.server) }
+      watched[target]?.sort()
     }
   }
 
@@ -167,7 +168,6 @@ extension Upstreams.State {
       guard let settings = backend?.ejection else { continue }
       let terms = Ejection.Terms(
         failures: settings.failures, timeMs: settings.timeMs, longestMs: settings.longestMs)
-      let failure = Ejection.Failure(failure)
       let timeNs = ejections[server, default: Ejection()].failed(failure, terms, nowNs: nowNs)
       guard let timeNs else { continue }
       let seconds = (timeNs + 999_999_999) / 1_000_000_000
@@ -180,7 +180,7 @@ extension Upstreams.State {
   }
 
   /// What a name stands for may have moved.
-  func hurry(_ server: FailureBoard.ServerName) {
+  func hurry(_ server: ServerName) {
     let backend = snapshot.backends.first { $0.name == server.backend }
     for candidate in backend?.servers ?? []
     where candidate.address == nil && server.server.hasPrefix(candidate.name + "@") {
@@ -190,15 +190,9 @@ extension Upstreams.State {
 }
 
 extension Snapshot {
-  fileprivate var serverNames: [FailureBoard.ServerName] {
-    backends.flatMap { backend in
-      backend.servers.map { .init(backend: backend.name, server: $0.name) }
-    }
-  }
-
   /// What is checked for which server.
-  fileprivate var checkTargets: [FailureBoard.ServerName: CheckTarget] {
-    var targets: [FailureBoard.ServerName: CheckTarget] = [:]
+  fileprivate var checkTargets: [ServerName: CheckTarget] {
+    var targets: [ServerName: CheckTarget] = [:]
     for backend in backends {
       guard let check = backend.check else { continue }
       let header: CheckTarget.Header =
@@ -217,17 +211,7 @@ extension Snapshot {
   }
 }
 
-extension Ejection.Failure {
-  fileprivate init(_ failure: FailureBoard.Failure) {
-    switch failure {
-    case .dial: self = .dial
-    case .timeout: self = .timeout
-    case .reset: self = .reset
-    }
-  }
-}
-
-extension Ejection.Failure {
+extension FailureBoard.Failure {
   fileprivate var words: String {
     switch self {
     case .dial: "dials failed"

@@ -1,7 +1,7 @@
 internal import AdminAPI
 package import Config
 package import DataPlane
-internal import Routing
+package import Routing
 package import System
 internal import Wire
 
@@ -9,8 +9,6 @@ internal import Wire
 /// they pass their checks, and how their connections fare. It says how the configuration is to be
 /// served, and when that changes.
 package final class Upstreams: Sendable {
-  package typealias ServerName = FailureBoard.ServerName
-
   /// What is known of servers at one moment.
   package struct Served: Hashable, Sendable {
     /// What names stand for.
@@ -60,10 +58,7 @@ package final class Upstreams: Sendable {
     /// Tells those who choose among servers of their troubles. `nowMs` is CLOCK_MONOTONIC's: when
     /// the slow start of those that have no more begins.
     func mark(_ served: Snapshot, _ series: SeriesPlan, in states: ServerStates, nowMs: UInt64) {
-      let names = served.backends.flatMap { backend in
-        backend.servers.map { ServerName(backend: backend.name, server: $0.name) }
-      }
-      for (name, number) in zip(names, series.servers) {
+      for (name, number) in zip(served.serverNames, series.servers) {
         switch troubles[name] {
         case .down:
           states.mark(number, .down)

@@ -1,5 +1,5 @@
 internal import CSluice
-internal import Routing
+package import Routing
 internal import Synchronization
 package import System
 
@@ -16,16 +16,6 @@ package final class FailureBoard: Sendable {
     case timeout
     /// The server reset the connection before its first byte.
     case reset
-  }
-
-  package struct ServerName: Hashable, Sendable {
-    package let backend: String
-    package let server: String
-
-    package init(backend: String, server: String) {
-      self.backend = backend
-      self.server = server
-    }
   }
 
   package struct News: Sendable {

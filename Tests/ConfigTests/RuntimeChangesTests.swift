@@ -1,3 +1,4 @@
+import Routing
 import Testing
 import Wire
 
@@ -24,8 +25,8 @@ import Wire
     var changes = RuntimeChanges()
     changes.drainedListeners = ["b"]
     changes.drainedBackends = ["y"]
-    changes.drainedServers = [.init("x", "2")]
-    changes.weights[.init("x", "1")] = .init(weight: 9, configured: 1)
+    changes.drainedServers = [.init(backend: "x", server: "2")]
+    changes.weights[.init(backend: "x", server: "1")] = .init(weight: 9, configured: 1)
     return changes
   }
 

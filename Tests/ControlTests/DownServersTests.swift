@@ -1,12 +1,13 @@
 import Config
 import Control
 import DataPlane
+import Routing
 import Testing
 
 /// When connections of servers that are down are ended, by a clock of the test's own.
 @Suite struct DownServersTests {
-  private static func name(_ server: String) -> FailureBoard.ServerName {
-    FailureBoard.ServerName(backend: "b", server: server)
+  private static func name(_ server: String) -> ServerName {
+    ServerName(backend: "b", server: server)
   }
 
   private let one = name("1")

@@ -1,6 +1,7 @@
 import Config
 import Control
 import DataPlane
+import Routing
 import System
 import TestSupport
 import Testing
@@ -122,7 +123,7 @@ import Wire
     defer { upstreams.stop() }
     try upstreams.follow(first)
     try upstreams.start(events: nil) { _ in true }
-    let name = FailureBoard.ServerName(backend: "b", server: "gone")
+    let name = ServerName(backend: "b", server: "gone")
     try wait(for: "it to be down") { upstreams.served.troubles[name] != nil }
     server.set("box.test", .silence)
     for settings in [resolver, ResolverSettings(servers: resolver.servers, minTTLMs: 200)] {

@@ -1,11 +1,11 @@
 package import Config
-package import DataPlane
+package import Routing
 
 /// When the live connections of servers whose checks fail are to be ended. Pure: states and times
 /// come in, what is due goes out.
 package struct DownServers: Hashable, Sendable {
   /// When its connections end; nil where they go on, or were ended.
-  private var endsNs: [FailureBoard.ServerName: UInt64?] = [:]
+  private var endsNs: [ServerName: UInt64?] = [:]
 
   package init() {}
 
@@ -14,7 +14,7 @@ package struct DownServers: Hashable, Sendable {
 
   /// - Parameter down: all servers that are down now, with what is to become of their connections.
   ///   One that is up again keeps those that it still has.
-  package mutating func follow(_ down: [FailureBoard.ServerName: OnDown], nowNs: UInt64) {
+  package mutating func follow(_ down: [ServerName: OnDown], nowNs: UInt64) {
     endsNs = endsNs.filter { down[$0.key] != nil }
     for (server, onDown) in down where endsNs[server] == nil {
       switch onDown {
@@ -26,9 +26,9 @@ package struct DownServers: Hashable, Sendable {
   }
 
   /// Servers whose connections end now, each once for each time that it is down.
-  package mutating func due(nowNs: UInt64) -> [FailureBoard.ServerName] {
+  package mutating func due(nowNs: UInt64) -> [ServerName] {
     let due = endsNs.filter { entry in entry.value.map { $0 <= nowNs } ?? false }.map(\.key)
     for server in due { endsNs.updateValue(nil, forKey: server) }
-    return due.sorted { ($0.backend, $0.server) < ($1.backend, $1.server) }
+    return due.sorted()
   }
 }

@@ -1,3 +1,5 @@
+package import DataPlane
+
 /// Whether a server's own connections speak against it: failed dials and early resets, one after
 /// the other, take it out for a while, and for twice as long each time. Pure.
 package struct Ejection: Hashable, Sendable {
@@ -15,7 +17,7 @@ package struct Ejection: Hashable, Sendable {
     }
   }
 
-  package enum Failure: Hashable, Sendable { case dial, timeout, reset }
+  package typealias Failure = FailureBoard.Failure
 
   /// The latest one.
   package private(set) var last: Failure?
