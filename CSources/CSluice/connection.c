@@ -23,8 +23,8 @@
 //             no upstream (a failed dial is being joined)
 // HOLDING     no upstream; the client's bytes are read up    preface_read asks, answer moves
 //             to a cap and kept
-// DIALLING    a connect is under way; the client is watched  dial_check, dial_failed
-//             but not read
+// DIALLING    a connect is under way, or two of them         dial_check, dial_failed
+//             (race.c); the client is watched but not read
 // OPEN        both sides stand; each half holds, relays or   open_run; dial_undone, back to ASKING,
 //             discards by itself                             when the upstream never said a word
 // DELIVERING  one side was reset; what it sent before still  delivering_run
@@ -451,8 +451,10 @@ static void deadline_file(struct sluice_worker *w, struct connection *c) {
       if (c->paced) at = earlier(at, pace_next_ms(w, c));
       break;
     case STATE_DIALLING:
+      at = race_next_ms(w, c);
+      break;
     case STATE_FAREWELL:
-      if (c->until_ms) at = c->until_ms;
+      at = c->until_ms;
       break;
     case STATE_DELIVERING:
       at = c->active_ms + (c->half_closed_ms ? c->half_closed_ms : STALL_MS);
@@ -486,8 +488,9 @@ static void hold_due(struct sluice_worker *w, struct connection *c) {
 static void open_due(struct sluice_worker *w, struct connection *c) {
   enum sluice_end why;
   uint64_t at = open_deadline(c, &why);
+  bool lives = at > w->now_ms || why == sluice_end_deadline_preface;
+  if (lives && c->state == STATE_OPEN && !c->tuned) dial_tune(c);
   if (at > w->now_ms) {
-    if (c->state == STATE_OPEN && !c->tuned) dial_tune(c);
     if (c->paced) worker_queue(w, c);  // a half may have rested
     deadline_file(w, c);
   } else if (why == sluice_end_deadline_preface) {
@@ -511,10 +514,11 @@ void connection_due(struct sluice_worker *w, struct connection *c) {
       open_due(w, c);
       return;
     case STATE_DIALLING:
-      if (c->until_ms > w->now_ms) {
-        deadline_file(w, c);
-      } else {
+      if (c->race == 0 && c->until_ms > 0 && c->until_ms <= w->now_ms) {
         dial_failed(w, c, ETIMEDOUT);
+      } else {
+        worker_queue(w, c);  // for dial_check
+        deadline_file(w, c);
       }
       return;
     case STATE_DELIVERING:
@@ -550,6 +554,7 @@ void connection_close(struct sluice_worker *w, struct connection *c, bool reset)
   connection_move(w, c, STATE_CLOSING);
   if (c->in_kernel & KERNEL_WATCH_CLIENT) w->source->forget(w, c, sluice_side_client);
   if (c->in_kernel & KERNEL_WATCH_UPSTREAM) w->source->forget(w, c, sluice_side_upstream);
+  race_close(w, c);
   worker_queue(w, c);
 }
 
@@ -574,6 +579,7 @@ void connection_retire(struct sluice_worker *w, struct connection *c) {
     connection_tidy_buffers(w, c);
     side_close(&c->sides[0], c->linger);
     side_close(&c->sides[1], c->linger);
+    race_retire(w, c);
     connection_move(w, c, STATE_CLOSED);
   }
   if (c->reported) return;

@@ -107,14 +107,31 @@ static int dial_prepare(int descriptor, const struct sluice_route *route) {
   return sys_bind(descriptor, (struct sockaddr *)&source, length) == 0 ? 0 : errno;
 }
 
-// Opens the upstream socket and starts to connect. What is to be said first, the prefix and then
+// Opens a socket and starts to connect it. Returns 0 when it is connected at once (Unix sockets),
+// EINPROGRESS, or why it failed; then there may be a descriptor to be closed all the same.
+int dial_begin(struct side *side, const struct sluice_route *route) {
+  int descriptor = sys_socket(dial_domain(route->address.family), SOCK_STREAM);
+  if (descriptor < 0) return errno;
+  *side = (struct side){.descriptor = descriptor,
+                        .plain = true,
+                        .local = route->address.family == sluice_family_unix};
+  int number = dial_prepare(descriptor, route);
+  if (number == 0) {
+    struct sockaddr_storage address;
+    socklen_t length = endpoint_encode(&route->address, &address);
+    if (sys_connect(descriptor, (struct sockaddr *)&address, length) != 0) number = errno;
+  }
+  side->writable = number == 0;
+  return number;
+}
+
+// Starts the upstream's dial. What is to be said first, the prefix and then
 // `send`, waits in the rest of the upward half, before the bytes that were held. Nothing has
 // begun when there is no room for it.
 enum sluice_result dial_start(struct sluice_worker *w, struct connection *c,
                               const struct sluice_route *route, struct sluice_bytes send) {
   struct half *up = &c->halves[0];
-  struct side *side = &c->sides[sluice_side_upstream];
-  INVARIANT(side->descriptor < 0);
+  INVARIANT(c->sides[sluice_side_upstream].descriptor < 0 && c->race == 0);
   buffer_give(w, &up->rest);  // the prefix of a dial that failed
   enum sluice_result kept =
       buffer_append(w, &up->rest, route->prefix.start, route->prefix.length);
@@ -135,29 +152,15 @@ enum sluice_result dial_start(struct sluice_worker *w, struct connection *c,
     c->halves[i].rest_ms = 0;
   }
   c->summary.tries++;
-  connection_move(w, c, STATE_DIALLING);
+  c->summary.connect_us = w->now_ns / 1000;  // until dial_check makes a duration of it
   c->until_ms = route->connect_ms ? w->now_ms + route->connect_ms : 0;
-
-  int descriptor = sys_socket(dial_domain(route->address.family), SOCK_STREAM);
-  if (descriptor < 0) {
-    dial_failed(w, c, errno);
-    return sluice_result_not_dialled;
-  }
-  side->descriptor = descriptor;
-  side->local = route->address.family == sluice_family_unix;
-  side->readable = side->writable = side->hung_up = side->reset = false;
-  int number = dial_prepare(descriptor, route);
-  if (number == 0) {
-    struct sockaddr_storage address;
-    socklen_t length = endpoint_encode(&route->address, &address);
-    if (sys_connect(descriptor, (struct sockaddr *)&address, length) != 0) number = errno;
-  }
-  if (number == 0) side->writable = true;  // Unix sockets connect at once
+  c->race_ms = (uint16_t)(route->race_ms < UINT16_MAX ? route->race_ms : UINT16_MAX);
+  connection_move(w, c, STATE_DIALLING);
+  int number = dial_begin(&c->sides[sluice_side_upstream], route);
   if (number != 0 && number != EINPROGRESS) {
     dial_failed(w, c, number);
     return sluice_result_not_dialled;
   }
-  c->summary.connect_us = w->now_ns / 1000;  // until dial_check makes a duration of it
   w->source->watch(w, c, sluice_side_upstream);
   if (number == 0) worker_queue(w, c);
   return sluice_result_done;
@@ -172,26 +175,31 @@ static void dial_done(struct sluice_worker *w, struct connection *c) {
   connection_move(w, c, STATE_OPEN);
 }
 
-// Called while dialling, when either side was heard of.
+// Why a socket broke off, 0 when it did not. To be asked for once: the kernel forgets it then.
+int dial_error(const struct side *side) {
+  return side->hung_up ? sys_socket_error(side->descriptor) : 0;
+}
+
+// A FIN of the client is no reason to stop (it may have sent its whole request); a reset is.
+static bool dial_left(struct sluice_worker *w, struct connection *c) {
+  int number = c->halves[0].eof ? 0 : dial_error(&c->sides[sluice_side_client]);
+  if (number == 0) return false;
+  connection_broken(w, c, sluice_side_client, number);
+  return true;
+}
+
+// Called while dialling, when a side was heard of or a race is due.
 void dial_check(struct sluice_worker *w, struct connection *c) {
-  struct side *upstream = &c->sides[sluice_side_upstream];
-  struct side *client = &c->sides[sluice_side_client];
-  // A FIN of the client is no reason to stop (it may have sent its whole request); a reset is.
-  if (client->hung_up && !c->halves[0].eof) {
-    int number = sys_socket_error(client->descriptor);
-    if (number != 0) {
-      connection_broken(w, c, sluice_side_client, number);
-      return;
-    }
+  const struct side *upstream = &c->sides[sluice_side_upstream];
+  if (dial_left(w, c) || race_run(w, c)) return;
+  int number = dial_error(upstream);
+  if (number != 0) {
+    dial_failed(w, c, number);
+  } else if (upstream->writable) {
+    dial_done(w, c);
+  } else {
+    race_ask(w, c);
   }
-  if (upstream->hung_up) {
-    int number = sys_socket_error(upstream->descriptor);
-    if (number != 0) {
-      dial_failed(w, c, number);
-      return;
-    }
-  }
-  if (upstream->writable) dial_done(w, c);
 }
 
 // The upstream broke off. When it has said nothing, nothing the client said was let go to it, and
@@ -213,6 +221,7 @@ bool dial_undone(struct sluice_worker *w, struct connection *c, int number) {
 // Leaves the socket to be closed by asking_run once the kernel has let go of it; then another
 // server is asked for.
 void dial_failed(struct sluice_worker *w, struct connection *c, int number) {
+  INVARIANT(c->race == 0);
   c->summary.error = number;
   c->summary.connect_us = 0;
   w->stats.dial_failures++;

@@ -7,7 +7,7 @@
 
 enum { EVENTS_PER_WAIT = 256 };
 
-enum token : uint8_t { TOKEN_CLIENT, TOKEN_UPSTREAM, TOKEN_LISTENER, TOKEN_WAKE };
+enum token : uint8_t { TOKEN_CLIENT, TOKEN_UPSTREAM, TOKEN_RIVAL, TOKEN_LISTENER, TOKEN_WAKE };
 
 struct epoll_state {
   int descriptor;
@@ -46,20 +46,25 @@ static bool epoll_open(struct sluice_worker *w, struct sluice_error *error) {
 }
 
 static void epoll_watch(struct sluice_worker *w, struct connection *c, enum sluice_side side) {
-  connection_took(c, side == sluice_side_client ? KERNEL_WATCH_CLIENT : KERNEL_WATCH_UPSTREAM);
-  enum token token = side == sluice_side_client ? TOKEN_CLIENT : TOKEN_UPSTREAM;
+  connection_took(c, watch_bit(side));
+  enum token token = side == SIDE_RIVAL           ? TOKEN_RIVAL
+                     : side == sluice_side_client ? TOKEN_CLIENT
+                                                  : TOKEN_UPSTREAM;
   struct epoll_event event = {EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
                               {.u64 = token_pack(token, worker_slot(w, c), c->generation)}};
   int result =
-      epoll_ctl(epoll_descriptor(w), EPOLL_CTL_ADD, c->sides[side].descriptor, &event);
+      epoll_ctl(epoll_descriptor(w), EPOLL_CTL_ADD, race_side(w, c, side)->descriptor, &event);
   // ENOMEM and ENOSPC (max_user_watches): without events the deadlines end the connection.
   if (result != 0) w->stats.overflows++;
 }
 
-// Closing the descriptor takes it out of epoll, and that follows at once; an event that is still
-// in the batch finds a newer generation or a closed connection.
+// Closing the descriptor takes it out of epoll, and that follows at once, unless it is a rival's,
+// which may go on as the upstream; an event that is still in the batch finds a newer generation or
+// a closed connection.
 static void epoll_forget(struct sluice_worker *w, struct connection *c, enum sluice_side side) {
-  connection_gave(w, c, side == sluice_side_client ? KERNEL_WATCH_CLIENT : KERNEL_WATCH_UPSTREAM);
+  if (side == SIDE_RIVAL)
+    (void)epoll_ctl(epoll_descriptor(w), EPOLL_CTL_DEL, race_side(w, c, side)->descriptor, NULL);
+  connection_gave(w, c, watch_bit(side));
 }
 
 static void epoll_accept(struct sluice_worker *w, struct listener *listener) {
@@ -85,6 +90,9 @@ static void epoll_dispatch(struct sluice_worker *w, const struct epoll_event *ev
       return;
     case TOKEN_UPSTREAM:
       worker_ready(w, slot, generation, sluice_side_upstream, event->events);
+      return;
+    case TOKEN_RIVAL:
+      worker_ready(w, slot, generation, SIDE_RIVAL, event->events);
       return;
     case TOKEN_LISTENER: {
       struct listener *listener = listen_find(w, slot, generation);

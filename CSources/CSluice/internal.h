@@ -57,6 +57,7 @@ enum {
   BURST = 4096,                 // connections one multishot accept may bring before we look
   RUNS_BEFORE_MAIL = 64,        // loops of one turn before the caller gets to its mailbox
   TURNS_UNREAPED = 8,           // turns that had something to say at once, then the kernel is asked
+  RACES_MAX = 1024,             // second dials of one worker at once; beyond, dials wait alone
   RECORD_BYTES = 64,
 };
 
@@ -82,6 +83,9 @@ struct pipe {
   uint32_t capacity;
   uint32_t next;  // in the free list
 };
+
+// A third socket beside both sides: a second dial, while it races the first. See race.c.
+#define SIDE_RIVAL ((enum sluice_side)2)
 
 // One socket of a connection. `readable` and `writable` are what we believe: set by events,
 // cleared by EAGAIN and by short reads.
@@ -138,6 +142,26 @@ enum in_kernel : uint8_t {
   KERNEL_WATCH_UPSTREAM = 2,
   KERNEL_SPLICE_UP = 4,
   KERNEL_SPLICE_DOWN = 8,
+  KERNEL_WATCH_RIVAL = 16,
+};
+
+static inline enum in_kernel watch_bit(enum sluice_side side) {
+  if (side == SIDE_RIVAL) return KERNEL_WATCH_RIVAL;
+  return side == sluice_side_client ? KERNEL_WATCH_CLIENT : KERNEL_WATCH_UPSTREAM;
+}
+
+// How a race stands: both dials are under way, or one of them goes on alone.
+enum race_stage : uint8_t { RACE_BOTH, RACE_FIRST, RACE_SECOND };
+
+// A second dial beside that of a connection; few have one, and not for long.
+struct race {
+  struct side side;
+  enum race_stage stage;
+  bool told;          // its raced event was put
+  int32_t error;      // of the dial that was given up, 0 when it was only slower
+  uint64_t began_us;  // as summary.connect_us
+  uint64_t until_ms;  // 0: for ever
+  uint32_t next;      // in the free list
 };
 
 struct connection {
@@ -159,6 +183,7 @@ struct connection {
   uint8_t ends_count;
   enum sluice_side survivor;  // delivering: the side that still gets bytes
   uint8_t last_half;          // the half that moved bytes last
+  uint16_t race;              // its place in the worker's races, plus one; 0: none
   uint32_t generation;
   uint32_t listener;  // tag
   struct side sides[2];
@@ -179,6 +204,7 @@ struct connection {
   uint32_t wheel_next;
   uint32_t wheel_previous;
   uint16_t wheel_slot;
+  uint16_t race_ms;  // dialling: a slow event is due after so long; 0: none, or it was put
   uint32_t next;  // free list, and the list of the starved
   struct sluice_summary summary;
 };
@@ -294,6 +320,11 @@ struct sluice_worker {
   uint32_t free_pipe;
   uint64_t pipes_denied_until_ms;
 
+  struct race *races;  // RACES_MAX, touched on first use
+  uint32_t races_touched;
+  uint32_t free_race;
+  uint32_t races_live;
+
   struct listener *listeners;
   uint32_t listeners_count;
   uint32_t listeners_leaving;
@@ -390,10 +421,21 @@ enum sluice_result dial_start(struct sluice_worker *w, struct connection *c,
 void dial_check(struct sluice_worker *w, struct connection *c);
 void dial_failed(struct sluice_worker *w, struct connection *c, int number);
 bool dial_undone(struct sluice_worker *w, struct connection *c, int number);
+int dial_begin(struct side *side, const struct sluice_route *route);
+int dial_error(const struct side *side);
 void dial_tune(struct connection *c);
 socklen_t endpoint_encode(const struct sluice_endpoint *endpoint,
                           struct sockaddr_storage *address);
 void endpoint_decode(const struct sockaddr_storage *address, struct sluice_endpoint *endpoint);
+
+// race.c
+struct side *race_side(const struct sluice_worker *w, struct connection *c,
+                       enum sluice_side side);
+void race_ask(struct sluice_worker *w, struct connection *c);
+bool race_run(struct sluice_worker *w, struct connection *c);
+uint64_t race_next_ms(const struct sluice_worker *w, const struct connection *c);
+void race_close(struct sluice_worker *w, struct connection *c);
+void race_retire(struct sluice_worker *w, struct connection *c);
 
 // relay.c
 enum pump { PUMP_BLOCKED, PUMP_AGAIN, PUMP_CLOSED };

@@ -30,6 +30,7 @@ enum token : uint8_t {
   TOKEN_IGNORED,
   TOKEN_WATCH_CLIENT,
   TOKEN_WATCH_UPSTREAM,
+  TOKEN_WATCH_RIVAL,
   TOKEN_SPLICE_UP,
   TOKEN_SPLICE_DOWN,
   TOKEN_ACCEPT,
@@ -170,18 +171,16 @@ static void ring_close(struct sluice_worker *w) {
 // ---- operations --------------------------------------------------------------------------------
 
 static enum token watch_token(enum sluice_side side) {
+  if (side == SIDE_RIVAL) return TOKEN_WATCH_RIVAL;
   return side == sluice_side_client ? TOKEN_WATCH_CLIENT : TOKEN_WATCH_UPSTREAM;
-}
-
-static enum in_kernel watch_bit(enum sluice_side side) {
-  return side == sluice_side_client ? KERNEL_WATCH_CLIENT : KERNEL_WATCH_UPSTREAM;
 }
 
 static void ring_watch(struct sluice_worker *w, struct connection *c, enum sluice_side side) {
   connection_took(c, watch_bit(side));
   c->forgotten &= (uint8_t)~watch_bit(side);
   struct io_uring_sqe *sqe = ring_entry(w);
-  io_uring_prep_poll_multishot(sqe, c->sides[side].descriptor, POLLIN | POLLOUT | POLLRDHUP);
+  io_uring_prep_poll_multishot(sqe, race_side(w, c, side)->descriptor,
+                               POLLIN | POLLOUT | POLLRDHUP);
   io_uring_sqe_set_data64(sqe, token_pack(watch_token(side), worker_slot(w, c), c->generation));
 }
 
@@ -264,6 +263,9 @@ static void ring_dispatch(struct sluice_worker *w, const struct io_uring_cqe *cq
       return;
     case TOKEN_WATCH_UPSTREAM:
       watch_completed(w, cqe, sluice_side_upstream, slot, generation);
+      return;
+    case TOKEN_WATCH_RIVAL:
+      watch_completed(w, cqe, SIDE_RIVAL, slot, generation);
       return;
     case TOKEN_SPLICE_UP:
       worker_spliced(w, slot, generation, 0, cqe->res);

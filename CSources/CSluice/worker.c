@@ -60,8 +60,8 @@ struct sluice_event *worker_event(struct sluice_worker *w, struct connection *c,
 void worker_ready(struct sluice_worker *w, uint32_t slot, uint32_t generation,
                   enum sluice_side side, uint32_t poll_mask) {
   struct connection *c = worker_find(w, slot, generation);
-  if (!c) return;
-  struct side *s = &c->sides[side];
+  if (!c || (side == SIDE_RIVAL && c->race == 0)) return;
+  struct side *s = race_side(w, c, side);
   if (poll_mask & (POLLIN | POLLRDHUP | POLLHUP | POLLERR)) s->readable = true;
   if (poll_mask & (POLLOUT | POLLHUP | POLLERR)) s->writable = true;
   if (poll_mask & (POLLRDHUP | POLLHUP | POLLERR)) s->hung_up = true;
@@ -74,7 +74,7 @@ void worker_unwatched(struct sluice_worker *w, uint32_t slot, uint32_t generatio
                       enum sluice_side side) {
   struct connection *c = worker_find(w, slot, generation);
   INVARIANT(c);  // a slot with a watch in the kernel is never freed
-  enum in_kernel bit = side == sluice_side_client ? KERNEL_WATCH_CLIENT : KERNEL_WATCH_UPSTREAM;
+  enum in_kernel bit = watch_bit(side);
   connection_gave(w, c, bit);
   if (c->forgotten & bit) return;
   w->stats.overflows++;
@@ -211,7 +211,8 @@ static bool worker_open_memory(struct sluice_worker *w, const struct sluice_opti
   w->run_queue = reserve(((size_t)w->run_mask + 1) * sizeof *w->run_queue);
   w->scratch = reserve(BUFFER_BYTES);
   w->listeners = calloc(LISTENERS_MAX, sizeof *w->listeners);
-  return w->slots && w->records && w->run_queue && w->scratch && w->listeners &&
+  w->races = calloc(RACES_MAX, sizeof *w->races);
+  return w->slots && w->records && w->run_queue && w->scratch && w->listeners && w->races &&
          buffers_open(w) && pipes_open(w, options->pipes);
 }
 
@@ -242,6 +243,7 @@ struct sluice_worker *sluice_worker_create(const struct sluice_options *options,
   w->buffers_max = options->buffers;
   w->workers = options->workers;
   w->free_slot = NO_SLOT;
+  w->free_race = NO_SLOT;
   memset(w->wheel.heads, 0xff, sizeof w->wheel.heads);
   turn_clock(w);
   w->wheel.tick = w->now_ms / WHEEL_TICK_MS;
@@ -267,6 +269,7 @@ void sluice_worker_destroy(struct sluice_worker *w) {
     if (c->state == STATE_FREE) continue;
     for (int i = 0; i < 2; i++)
       if (c->sides[i].descriptor >= 0) sys_close(c->sides[i].descriptor);
+    race_retire(w, c);
     listen_give_credit(w);
   }
   pipes_close(w);
@@ -276,6 +279,7 @@ void sluice_worker_destroy(struct sluice_worker *w) {
   if (w->run_queue) munmap(w->run_queue, ((size_t)w->run_mask + 1) * sizeof *w->run_queue);
   if (w->scratch) munmap(w->scratch, BUFFER_BYTES);
   free(w->listeners);
+  free(w->races);
   if (w->wake_descriptor >= 0) close(w->wake_descriptor);
   free(w);
 }

@@ -383,6 +383,8 @@ package struct Server: Hashable, Sendable {
   package var isBackup: Bool
   /// Connections at once; 0 is no limit.
   package var maxConnections: Int
+  /// The name that this is one address of; nil for whatever a file says.
+  package var origin: String?
 
   package static let defaultWeight = 1
   package static let weightMax = BalancePlan.weightMax

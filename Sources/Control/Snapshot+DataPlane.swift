@@ -111,6 +111,6 @@ extension ServerEntry {
     self.init(
       name: server.name, address: server.address ?? .ipv4(0x7f00_0001, port: 0),
       weight: server.weight, isBackup: server.isBackup,
-      maxConnections: UInt32(server.maxConnections))
+      maxConnections: UInt32(server.maxConnections), origin: server.origin)
   }
 }

@@ -217,6 +217,7 @@ extension FailureBoard.Failure {
     case .dial: "dials failed"
     case .timeout: "a dial timed out"
     case .reset: "it reset connections before its first byte"
+    case .outrun: "dials to the other family of its name were quicker"
     }
   }
 }

@@ -16,6 +16,8 @@ package final class FailureBoard: Sendable {
     case timeout
     /// The server reset the connection before its first byte.
     case reset
+    /// The dial was slow, and a later one to the other family of the same name was quicker.
+    case outrun
   }
 
   package struct News: Sendable {
@@ -69,6 +71,8 @@ package final class FailureBoard: Sendable {
     case .noLocalAddress: break
     }
   }
+
+  func outrun(_ server: Int, in table: RouteTable) { failed(.outrun, at: server, in: table) }
 
   /// A connection that was at this server is over.
   func closed(_ summary: sluice_summary, _ server: Int, in table: RouteTable) {

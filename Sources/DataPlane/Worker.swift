@@ -56,6 +56,16 @@ internal import Wire
     }
   }
 
+  /// Dials a second server beside the one that is slow.
+  func race(_ id: sluice_id, by route: inout sluice_route) -> sluice_result {
+    unsafe sluice_worker_race(raw, id, &route)
+  }
+
+  /// What the second server, which goes on alone, is told first.
+  func settle(_ id: sluice_id, saying first: sluice_bytes) -> sluice_result {
+    unsafe sluice_worker_settle(raw, id, first)
+  }
+
   /// Holds the client's bytes behind the `consumed` ones, up to `limit`, and asks at each arrival.
   /// `withinMs` sets the deadline; nil leaves it as it is.
   func hold(_ id: sluice_id, limit: Int, withinMs: UInt32?, consuming consumed: Int = 0) {

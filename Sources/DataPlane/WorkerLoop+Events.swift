@@ -10,6 +10,8 @@ extension WorkerLoop {
     case .ask: asked(event)
     case .redial: dialFailed(event)
     case .closed: closed(event)
+    case .slow: slow(event)
+    case .raced: raced(event)
     }
   }
 
@@ -193,10 +195,12 @@ extension WorkerLoop {
     else { return worker.reject(event.id, reason: RejectReason.noRoute.number) }
     let failure = DialFailure(
       backend: table.backend(ofServer: server), server: server, tries: memory.tries,
-      error: DialError(event.error), spread: memory.id.low)
+      error: DialError(event.error), spread: memory.id.low,
+      apart: apart(event.id.slot, from: server))
     counts.dialFailed(failure.error, at: server, in: table)
     failures?.dialFailed(failure.error, at: server, in: table)
     follow(router.decide(.dialFailed(failure), under: table), event, &memory, table)
+    wentOn(event.id.slot, from: server, memory, table)
   }
 
   mutating func follow(
@@ -234,17 +238,11 @@ extension WorkerLoop {
     _ event: sluice_event, _ memory: ConnectionMemory, _ place: Int, _ entry: BackendEntry,
     _ server: ServerEntry, _ table: RouteTable, consuming consumed: Int
   ) -> RejectReason? {
-    let slot = event.id.slot
     let listener = table.listeners[place]
     let bucket = UInt32(truncatingIfNeeded: table.series.listeners[place])
-    let written = header.encode(
-      entry.header, entry.tlvs, client: memory.client, local: memory.local,
-      HeaderBuffer.Facts(
-        id: memory.id, listener: listener.name, backend: entry.name, server: server.name,
-        relayed: notes[slot]?.relayed ?? [], authority: hellos[slot]?.authority ?? [],
-        alpn: hellos[slot]?.alpn ?? []))
-    guard let (length, dropped) = written else { return .proxyNoAddress }
-    if dropped > 0 { notes[slot, default: HeaderNotes()].dropped = dropped }
+    guard let length = writeHeader(event.id.slot, memory, listener, entry, server) else {
+      return .proxyNoAddress
+    }
     let holding = memory.phase == .forgery ? Signature.length : nil
     let result = server.address.withEndpoint { address in
       entry.congestion.withBytes { congestion in
@@ -253,6 +251,7 @@ extension WorkerLoop {
         route.congestion = congestion
         route.prefix = header.bytes(length)
         route.connect_ms = listener.connectMs
+        route.race_ms = raceMs(event.id, memory, table)
         route.idle_ms = listener.idleMs
         route.half_closed_ms = listener.halfClosedMs
         route.max_age_ms = listener.maxAgeMs
@@ -277,6 +276,24 @@ extension WorkerLoop {
     }
   }
 
+  /// What the server is told of the client first, into `header`.
+  ///
+  /// - Returns: its length; nil when there is no header for this pair of addresses.
+  mutating func writeHeader(
+    _ slot: UInt32, _ memory: ConnectionMemory, _ listener: ListenerEntry, _ entry: BackendEntry,
+    _ server: ServerEntry
+  ) -> Int? {
+    let written = header.encode(
+      entry.header, entry.tlvs, client: memory.client, local: memory.local,
+      HeaderBuffer.Facts(
+        id: memory.id, listener: listener.name, backend: entry.name, server: server.name,
+        relayed: notes[slot]?.relayed ?? [], authority: hellos[slot]?.authority ?? [],
+        alpn: hellos[slot]?.alpn ?? []))
+    guard let (length, dropped) = written else { return nil }
+    if dropped > 0 { notes[slot, default: HeaderNotes()].dropped = dropped }
+    return length
+  }
+
   mutating func closed(_ event: sluice_event) {
     guard let summary = unsafe event.summary?.pointee, var memory = worker.memory(event.id)
     else { return }
@@ -290,6 +307,7 @@ extension WorkerLoop {
     if !wasAsked, let listener {
       counts.accepted(listener: table.series.listeners[listener])
     }
+    leaveRace(event.id.slot, table)
     let left = giveBack(&memory, table)
     leave(memory, table, listener: listener)
     if !waits.isEmpty, let wait = waits.removeValue(forKey: event.id.slot) {

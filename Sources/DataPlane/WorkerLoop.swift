@@ -27,6 +27,8 @@ struct WorkerLoop: ~Copyable {
   var hellos: [UInt32: HelloNotes] = [:]
   /// By slot, of connections that wait for a place.
   var waits: [UInt32: Waiting] = [:]
+  /// By slot, of connections that were dialled to both families of a name.
+  var families: [UInt32: FamilyDials] = [:]
   let room: WaitingRoom
   var counts = WorkerCounts()
   var liveBytes = LiveBytes()

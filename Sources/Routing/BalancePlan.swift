@@ -62,6 +62,8 @@ package struct BalancePlan: Sendable {
   package let backends: [Backend]
   package let servers: [Server]
   package let states: ServerStates
+  /// Servers that are addresses of one name.
+  package let families: NameFamilies
 
   /// - Parameters:
   ///   - states: has all the numbers of `servers`.
@@ -76,15 +78,17 @@ package struct BalancePlan: Sendable {
         number: number, weight: server.weight, isBackup: server.isBackup,
         limit: server.maxConnections, hash: BalancePlan.hash(name: server.name))
     }
-    self.init(backends, rules, states: states, former: former)
+    self.init(
+      backends, rules, states: states, families: NameFamilies(backends, servers), former: former)
   }
 
   /// The same, of servers as they are counted.
   package init(
     _ backends: [BackendEntry], _ servers: [Server], states: ServerStates,
-    former: BalancePlan? = nil
+    families: NameFamilies = NameFamilies(), former: BalancePlan? = nil
   ) {
     self.servers = servers
+    self.families = families
     self.states = states
     var tables: [UInt64: [Maglev]] = [:]
     for backend in former?.backends ?? [] {
@@ -111,17 +115,22 @@ package struct BalancePlan: Sendable {
   }
 
   /// Another server for a connection whose dial failed, as long as there is one that it was not
-  /// dialled to; then a backup; then any. Each connection goes through the servers at a stride of
-  /// its own, so that those of a dead server do not all meet its neighbour.
+  /// dialled to; then a backup; then any. First one of the same name in the other family, if there
+  /// is one: what is wrong may be the way there (RFC 8305 section 4). Each connection goes through
+  /// the servers at a stride of its own, so that those of a dead server do not all meet its
+  /// neighbour.
   ///
   /// - Parameters:
   ///   - tries: dials begun so far.
   ///   - spread: the same for all tries of a connection.
+  ///   - apart: of a connection that went to the other family, which of those two servers the way
+  ///     from `failed` does not lead around.
   package func another(
-    than failed: Int, of backend: Int, tries: Int, spread: UInt64
+    than failed: Int, of backend: Int, tries: Int, spread: UInt64, apart: Int? = nil
   ) -> Balancer.Choice {
     let range = backends[backend].servers
     guard range.contains(failed) else { return .none }
+    if tries == 1, let other = otherFamily(than: failed, spread: spread) { return .server(other) }
     let modulus = BalancePlan.prime(atLeast: range.count)
     let stride = 1 + Int(truncatingIfNeeded: spread % UInt64(modulus - 1))
     var primaries = 0
@@ -146,7 +155,7 @@ package struct BalancePlan: Sendable {
         if backup == nil { backup = place }
       } else {
         primaries += 1
-        if primary == nil { primary = place }
+        if primary == nil || (primary == apart && place != failed) { primary = place }
       }
     }
     let found = tries < primaries ? primary : backup ?? primary

@@ -312,11 +312,14 @@ package struct ServerEntry: Sendable {
   package let isBackup: Bool
   /// At once, over all workers; 0 is no limit.
   package let maxConnections: UInt32
+  /// The name that this is one address of; nil where the configuration has the address.
+  package let origin: String?
 
   package init(
     name: String, address: SocketAddress, weight: Int = 1, isBackup: Bool = false,
-    maxConnections: UInt32 = 0
+    maxConnections: UInt32 = 0, origin: String? = nil
   ) {
+    self.origin = origin
     self.name = name
     self.address = address
     self.weight = weight

@@ -104,7 +104,8 @@ package struct Router: ~Copyable {
       return .reject(failure.error.reason)
     }
     let choice = table.balance.another(
-      than: failure.server, of: failure.backend, tries: failure.tries, spread: failure.spread)
+      than: failure.server, of: failure.backend, tries: failure.tries, spread: failure.spread,
+      apart: failure.apart)
     // That all others are down is not why this connection failed.
     guard case .server = choice else { return .reject(failure.error.reason) }
     // Under an older table there are few.
@@ -113,6 +114,24 @@ package struct Router: ~Copyable {
         || budgets[failure.backend].take(percent: backend.retryPercent, nowMs: nowMs)
     else { return .reject(failure.error.reason) }
     return Answer(choice, of: failure.backend)
+  }
+
+  /// A server to be dialled beside one that is slow: of the same name and the other family. It
+  /// counts as one of the connection's further tries, though the budget is asked only by
+  /// `mayRace`, once there is a place for it.
+  package func rival(
+    of server: Int, tries: Int, spread: UInt64, under table: RouteTable
+  ) -> Int? {
+    let backend = table.backends[table.backend(ofServer: server)]
+    guard tries <= backend.retries else { return nil }
+    return table.balance.otherFamily(than: server, spread: spread)
+  }
+
+  /// Takes a further try out of the backend's budget; false when it is spent.
+  package mutating func mayRace(_ backend: Int, under table: RouteTable) -> Bool {
+    // Under an older table there are few.
+    guard table === self.table else { return true }
+    return budgets[backend].take(percent: table.backends[backend].retryPercent, nowMs: nowMs)
   }
 }
 
@@ -134,9 +153,14 @@ package struct DialFailure: Sendable, Equatable {
   package let error: DialError
   /// The same for all tries of a connection, and another for other connections.
   package let spread: UInt64
+  /// See `BalancePlan.another`.
+  package let apart: Int?
 
-  package init(backend: Int, server: Int, tries: Int, error: DialError, spread: UInt64 = 0) {
+  package init(
+    backend: Int, server: Int, tries: Int, error: DialError, spread: UInt64 = 0, apart: Int? = nil
+  ) {
     self.spread = spread
+    self.apart = apart
     self.backend = backend
     self.server = server
     self.tries = tries

@@ -16,7 +16,7 @@ static bool answerable(const struct connection *c) {
          (c->state == STATE_ASKING || c->state == STATE_HOLDING || c->state == STATE_OPEN);
 }
 
-static struct sluice_bytes literal(uint8_t *bytes, uint64_t length, uint32_t *stream) {
+struct sluice_bytes literal(uint8_t *bytes, uint64_t length, uint32_t *stream) {
   if (length > LITERAL_MAX) length = LITERAL_MAX;
   *stream = world.streams++;
   for (size_t done = 0; done < length;) {
@@ -28,7 +28,7 @@ static struct sluice_bytes literal(uint8_t *bytes, uint64_t length, uint32_t *st
   return (struct sluice_bytes){bytes, (uint32_t)length};
 }
 
-static uint64_t literal_length(void) {
+uint64_t literal_length(void) {
   if (chance(15)) return between(60000, LITERAL_MAX);
   return chance(200) ? 0 : amount(3000);
 }
@@ -54,7 +54,7 @@ static void give_reject(struct deal *d, uint64_t reply_length) {
   script_cut(&d->client->expects, b.cut[1]);
 }
 
-static void give_kill(struct deal *d) {
+void give_kill(struct deal *d) {
   note("kill of slot %llu", d->id.slot, 0, 0, 0);
   MUST(sluice_worker_kill(world.worker, d->id, sluice_end_killed) == sluice_result_done,
        "a kill of slot %u was refused", d->id.slot);
@@ -82,6 +82,8 @@ static void note_route(struct deal *d, const struct sluice_route *r) {
   d->half_closed_ms = r->half_closed_ms;
   d->max_age_ms = r->max_age_ms;
   d->dialled_ns = world.worker->now_ns;
+  d->one_failed = false;
+  d->race_ms = r->race_ms < UINT16_MAX ? r->race_ms : UINT16_MAX;
   d->opened = false;
   d->opened_ns = 0;
   d->allowed[1] = d->granted[1] = UINT64_MAX;
@@ -157,8 +159,7 @@ static void draft_half(struct draft *draft, struct sluice_half_answer *half, uin
   else if (roll < 97) half->mode = sluice_mode_discard;
 }
 
-static void draft_route(struct draft *draft, uint64_t held) {
-  struct sluice_route *r = &draft->route;
+void draft_address(struct sluice_route *r) {
   uint32_t server = (uint32_t)below(SERVERS);
   static const char names[] = "0123456789";
   if (server == SERVERS - 1) {
@@ -169,9 +170,15 @@ static void draft_route(struct draft *draft, uint64_t held) {
         .family = sluice_family_ipv4, .low = 0x7f000001, .port = (uint16_t)server};
   }
   if (chance(100)) r->source = (struct sluice_endpoint){.family = sluice_family_ipv4};
+}
+
+static void draft_route(struct draft *draft, uint64_t held) {
+  struct sluice_route *r = &draft->route;
+  draft_address(r);
   r->splice = (enum sluice_splice)below(3);
   if (chance(800)) r->prefix = literal(prefix_bytes, literal_length(), &draft->prefix);
   if (chance(700)) r->connect_ms = milliseconds(5, 1000);
+  if (chance(600)) r->race_ms = chance(100) ? 100000 : milliseconds(1, chance(500) ? 30 : 400);
   r->idle_ms = chance(300) ? milliseconds(20, 3000) : 60000;
   if (chance(700)) r->half_closed_ms = chance(300) ? milliseconds(20, 2000) : 30000;
   if (chance(200)) r->max_age_ms = chance(500) ? milliseconds(100, 10000) : 100000;
@@ -330,6 +337,12 @@ static struct deal *deal_new(struct sluice_id id, struct connection *c) {
   return d;
 }
 
+static void refuses_answers(const struct sluice_event *e, const struct connection *c) {
+  struct sluice_answer empty = {.side = e->side};
+  MUST(sluice_worker_answer(world.worker, e->id, &empty) == sluice_result_stale,
+       "slot %u takes answers in state %d", e->id.slot, c->state);
+}
+
 static void answer_ask(const struct sluice_event *e) {
   struct deal **record = sluice_worker_record(world.worker, e->id);
   MUST(record, "an ask about nobody");
@@ -344,9 +357,7 @@ static void answer_ask(const struct sluice_event *e) {
   note("ask slot %llu side %llu length %llu final %llu", e->id.slot, e->side, e->length,
        e->final);
   if (!answerable(c)) {  // rejected or killed with the other half's ask
-    struct sluice_answer empty = {.side = e->side};
-    MUST(sluice_worker_answer(world.worker, e->id, &empty) == sluice_result_stale,
-         "slot %u takes answers in state %d", e->id.slot, c->state);
+    refuses_answers(e, c);
     return;
   }
   ask_bytes(d, c, e);
@@ -362,6 +373,8 @@ static void answer_redial(const struct sluice_event *e) {
   MUST(d && d->live, "a redial of nobody");
   note("redial slot %llu error %llu", e->id.slot, (uint64_t)e->error, 0, 0);
   MUST(e->error != 0, "a redial without an error");
+  MUST(!d->races, "slot %u is redialled while it races", d->id.slot);
+  coverage.race_both_failed += d->one_failed;
   coverage.redialled++;
   coverage.undone += d->opened;
   MUST(!d->opened || e->error == ECONNRESET || e->error == EPIPE,
@@ -379,7 +392,11 @@ static void answer_redial(const struct sluice_event *e) {
     d->server->deal = NULL;
     d->server = NULL;
   }
-  decide_early(d, NULL);
+  if (answerable(connection_of(d))) {
+    decide_early(d, NULL);
+  } else {  // it got too old after the event was made
+    refuses_answers(e, connection_of(d));
+  }
 }
 
 void answer_events(uint32_t count) {
@@ -395,6 +412,12 @@ void answer_events(uint32_t count) {
       case sluice_event_kind_redial:
         answer_redial(e);
         break;
+      case sluice_event_kind_slow:
+        race_answer_slow(e);
+        break;
+      case sluice_event_kind_raced:
+        race_answer_raced(e);
+        break;
       case sluice_event_kind_closed: {
         struct deal *d = deal_find(e->id.slot, e->id.generation);
         note("closed slot %llu ends %llx", e->id.slot, e->summary->ends, 0, 0);
@@ -402,6 +425,8 @@ void answer_events(uint32_t count) {
         MUST(d->live, "slot %u is closed twice", e->id.slot);
         d->summary = *e->summary;
         d->closed_ns = world.now_ns;
+        coverage.race_broken_off += d->races;
+        race_forget(d);
         check_closed(d);
         d->live = false;
         check_judge(d);

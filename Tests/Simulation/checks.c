@@ -12,14 +12,16 @@ static void check_in_kernel(const struct connection *c, uint32_t slot) {
   static const struct {
     enum in_kernel bit;
     int of;
-  } watches[] = {{KERNEL_WATCH_CLIENT, 0}, {KERNEL_WATCH_UPSTREAM, 1}};
-  for (int i = 0; i < 2; i++) {
+  } watches[] = {{KERNEL_WATCH_CLIENT, 0}, {KERNEL_WATCH_UPSTREAM, 1}, {KERNEL_WATCH_RIVAL, 2}};
+  bool decided = c->race > 0 && world.worker->races[c->race - 1].stage != RACE_BOTH;
+  for (int i = 0; i < 3; i++) {
     bool told = (c->in_kernel & watches[i].bit) != 0;
     bool held = source_holds_watch(slot, c->generation, (enum sluice_side)i);
     // Like epoll: forgetting is at once and the descriptor is closed a little later.
-    bool going = c->state == STATE_CLOSING || c->state == STATE_FAREWELL || c->redial;
+    bool going = c->state == STATE_CLOSING || c->state == STATE_FAREWELL || c->redial || decided;
     bool agree = told == held || (!world.profile.ring && held && going);
     MUST(agree, "slot %u side %d: in the kernel is %d, told %d", slot, i, held, told);
+    if (i == 2) break;
     enum in_kernel splice = i == 0 ? KERNEL_SPLICE_UP : KERNEL_SPLICE_DOWN;
     told = (c->in_kernel & splice) != 0;
     held = source_holds_splice(slot, c->generation, i);
@@ -109,8 +111,8 @@ static void check_pools(const struct sluice_worker *w, uint32_t buffers) {
   }
   uint32_t descriptors = atomic_load(&w->shared->descriptors);
   uint32_t connections = atomic_load(&w->shared->connections);
-  MUST(descriptors == 2 * w->live + 2 * w->pipes_made, "shared: %u descriptors, %u live",
-       descriptors, w->live);
+  MUST(descriptors == 2 * w->live + 2 * w->pipes_made + w->races_live,
+       "shared: %u descriptors, %u live, %u race", descriptors, w->live, w->races_live);
   MUST(connections == w->live, "shared: %u connections, %u live", connections, w->live);
 }
 
@@ -119,6 +121,7 @@ void check_step(void) {
   uint32_t buffers = 0;
   uint32_t sockets = 0;
   uint32_t live = 0;
+  uint32_t races = 0;
   bool thorough = !world.profile.crowd || chance(20);
   for (uint32_t slot = 0; slot < w->slots_touched; slot++) {
     struct connection *c = &w->slots[slot];
@@ -126,7 +129,10 @@ void check_step(void) {
     live++;
     buffers += check_connection(c, slot, thorough);
     sockets += (c->sides[0].descriptor >= 0) + (c->sides[1].descriptor >= 0);
+    races += c->race > 0;
+    if (c->race > 0) sockets += w->races[c->race - 1].side.descriptor >= 0;
   }
+  MUST(races == w->races_live, "%u connections race, %u counted", races, w->races_live);
   MUST(live == w->live, "%u slots are in use, %u counted", live, w->live);
   check_pools(w, buffers);
   uint32_t open = sockets + 2 * w->pipes_made + source_accepted_unseen();
@@ -153,6 +159,18 @@ static void late(const struct deal *d, const char *what, uint64_t since_ns, uint
        (unsigned long long)(now - due));
 }
 
+// Either dial's time-out, and when it is to be called slow.
+static void late_dial(struct deal *d, const struct connection *c) {
+  const struct race *race = c->race > 0 ? &world.worker->races[c->race - 1] : NULL;
+  bool lets_go = race && race->stage != RACE_BOTH;
+  if (c->queued || lets_go || d->lets_go) d->let_go_ns = world.now_ns;
+  d->lets_go = lets_go;
+  if (c->queued || lets_go) return;
+  late(d, "connect", later(d->dialled_ns, d->let_go_ns), d->connect_ms);
+  late(d, "slow dial's", later(d->dialled_ns, d->let_go_ns), c->race_ms > 0 ? d->race_ms : 0);
+  if (race) late(d, "rival's", later(d->rival_ns, d->let_go_ns), d->rival_connect_ms);
+}
+
 // After a turn: nothing that was due by its clock may still stand. A turn that had questions to
 // put before it got to its deadlines is excused, but not many in a row.
 void check_deadlines(void) {
@@ -173,11 +191,11 @@ void check_deadlines(void) {
     }
     if (c->state == STATE_OPEN || c->state == STATE_HOLDING)
       late(d, "age", d->accepted_ns, c->state == STATE_OPEN ? d->max_age_ms : 0);
-    if (c->state == STATE_DIALLING) late(d, "connect", d->dialled_ns, d->connect_ms);
+    if (c->state == STATE_DIALLING) late_dial(d, c);
     if (c->state == STATE_FAREWELL) late(d, "farewell", d->rejected_ns, FAREWELL_MS);
     bool due = c->halves[0].ask || c->halves[1].ask;  // the batch was full: in the next one
     if (c->state == STATE_HOLDING && !due)
-      late(d, "hold", d->hold_until_ns, 1);
+      late(d, "hold", later(d->hold_until_ns, d->answered_ns), 1);  // it may have been over then
     if (c->state != STATE_OPEN) continue;
     bool tuned = d->socket[1]->keepalive || d->socket[1]->local;
     late(d, "keepalive", later(activity(d), d->answered_ns), tuned ? 0 : TUNE_AFTER_MS);
@@ -302,6 +320,12 @@ static void quiet_connection(struct connection *c, uint32_t slot) {
       const struct fake_socket *upstream = kernel_socket(c->sides[1].descriptor);
       MUST(upstream->state == FAKE_CONNECTING && !upstream->dead,
            "slot %u does not see that its dial is over", slot);
+      if (c->race == 0) return;
+      const struct race *race = &world.worker->races[c->race - 1];
+      MUST(race->stage == RACE_BOTH && race->error == 0, "slot %u: a race is not over", slot);
+      const struct fake_socket *rival = kernel_socket(race->side.descriptor);
+      MUST(rival->state == FAKE_CONNECTING && !rival->dead,
+           "slot %u does not see that its second dial is over", slot);
       return;
     }
     case STATE_OPEN:

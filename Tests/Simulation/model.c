@@ -108,16 +108,41 @@ void model_answer(struct deal *d, const struct draft *draft, const struct before
   skip[a->side] = a->consumed < b->held[a->side] ? a->consumed : b->held[a->side];
   model_insert(d, 1, b, skip[1], draft->to_client, a->send_client.length);
   if (a->route) {
+    d->said[0] = (struct said){draft->prefix, a->route->prefix.length};
+    d->said[1] = (struct said){draft->to_upstream, a->send_upstream.length};
+    d->client_from = b->cut[0] + skip[0];
     struct script *up = d->server ? &d->server->expects : NULL;
     if (up && a->route->prefix.length > 0)
       script_add(up, draft->prefix, 0, a->route->prefix.length, false);
     if (up && a->send_upstream.length > 0)
       script_add(up, draft->to_upstream, 0, a->send_upstream.length, false);
-    if (up) script_add(up, d->client->stream, b->cut[0] + skip[0], 0, true);
+    if (up) script_add(up, d->client->stream, d->client_from, 0, true);
     if (d->server) script_add(&d->client->expects, d->server->stream, 0, 0, true);
   } else {
     model_insert(d, 0, b, skip[0], draft->to_upstream, a->send_upstream.length);
   }
   model_allow(d, 0, b, skip[0], &a->up);
   model_allow(d, 1, b, skip[1], &a->down);
+}
+
+// The second of two dials goes on: its server is told `first`, or what the first would have been.
+void model_second(struct deal *d, const struct said *first) {
+  if (d->server) {
+    script_cut(&d->client->expects, 0);
+    d->server->deal = NULL;
+  }
+  d->server = d->rival;
+  d->socket[1] = d->rival_socket;
+  d->rival = NULL;
+  if (!d->server) return;
+  struct script *up = &d->server->expects;
+  for (int i = 0; i < 2; i++) {
+    const struct said *said = first ? first : &d->said[i];
+    if (said->length > 0 && (!first || i == 0))
+      script_add(up, said->stream, 0, said->length, false);
+  }
+  script_add(up, d->client->stream, d->client_from, 0, true);
+  script_add(&d->client->expects, d->server->stream, 0, 0, true);
+  if (d->discards[0]) script_cut(up, d->client_from);
+  if (d->discards[1]) script_cut(&d->client->expects, 0);
 }

@@ -10,6 +10,9 @@
 #undef later
 #include "../../CSources/CSluice/pipe.c"
 #include "../../CSources/CSluice/preface.c"
+#define earlier race_earlier
+#include "../../CSources/CSluice/race.c"
+#undef earlier
 #include "../../CSources/CSluice/relay.c"
 #include "../../CSources/CSluice/stats.c"
 #include "../../CSources/CSluice/worker.c"

@@ -196,6 +196,11 @@ struct actor {
   bool stays;         // never sends a FIN by itself
 };
 
+// Bytes of the caller's own.
+struct said {
+  uint32_t stream, length;
+};
+
 // A connection, as the caller knows it.
 struct deal {
   struct sluice_id id;
@@ -229,6 +234,18 @@ struct deal {
   uint64_t closed_ns;
   uint64_t fact_ns;
   uint32_t connect_ms, idle_ms, half_closed_ms, max_age_ms;
+  // The dial, as long as another may be begun beside it, and that other one.
+  struct said said[2];  // upstream first: the prefix, and what was sent with the route
+  uint64_t client_from; // offset of the client's bytes behind that
+  uint32_t race_ms;     // 0: no slow event is due
+  bool races;
+  bool one_failed;      // of two dials
+  struct actor *rival;
+  struct fake_socket *rival_socket;
+  uint64_t rival_ns;
+  uint32_t rival_connect_ms;
+  bool lets_go;         // of one of two dials, when we looked last
+  uint64_t let_go_ns;   // a deadline that is over by then is due after it
   struct sluice_summary summary;
 };
 
@@ -243,6 +260,7 @@ struct world {
   struct actor *actors;
   struct deal *deals;
   struct deal *dealing;  // whose answer is being given
+  bool racing;           // the dial that it begins is a second one
   uint32_t streams;
   uint32_t clients_begun;
   int listeners[LISTENERS];
@@ -291,6 +309,7 @@ struct before before_of(const struct deal *d, struct connection *c);
 void model_insert(struct deal *d, int half, const struct before *b, uint64_t skip,
                   uint32_t stream, uint32_t length);
 void model_answer(struct deal *d, const struct draft *draft, const struct before *b);
+void model_second(struct deal *d, const struct said *_Nullable first);
 
 // answers.c: the caller's side
 void answer_events(uint32_t count);
@@ -298,6 +317,15 @@ void answer_unasked(void);
 void answer_facts(void);
 void answer_kill_all(uint32_t tag);
 struct connection *connection_of(const struct deal *d);
+void give_kill(struct deal *d);
+struct sluice_bytes literal(uint8_t *bytes, uint64_t length, uint32_t *stream);
+uint64_t literal_length(void);
+void draft_address(struct sluice_route *route);
+
+// races.c
+void race_answer_slow(const struct sluice_event *e);
+void race_answer_raced(const struct sluice_event *e);
+void race_forget(struct deal *d);
 
 // actors.c
 void actor_step(struct actor *a);
@@ -330,7 +358,9 @@ void check_end(void);
   X(end_client_fin) X(end_client_reset) X(end_upstream_fin) X(end_upstream_reset) \
   X(end_upstream_error) X(end_preface) X(end_connect) X(end_idle) X(end_half_closed) \
   X(end_max_age) X(undone) X(rested) X(left_parked) X(judged_complete) X(judged_reset) \
-  X(judged_reply) X(quiet_checks)
+  X(judged_reply) X(quiet_checks) X(slow) X(race_begun) X(race_not_dialled) X(race_denied) \
+  X(race_first_won) X(race_second_won) X(race_first_failed) X(race_second_failed) \
+  X(race_both_failed) X(race_both_stand) X(race_settled) X(race_broken_off)
 
 struct coverage {
 #define X(name) uint64_t name;

@@ -52,10 +52,6 @@ static void post(struct post p) {
   posts[posts_count++] = p;
 }
 
-static enum in_kernel watch_bit(enum sluice_side side) {
-  return side == sluice_side_client ? KERNEL_WATCH_CLIENT : KERNEL_WATCH_UPSTREAM;
-}
-
 // ---- what checks ask ---------------------------------------------------------------------------
 
 bool source_holds_watch(uint32_t slot, uint32_t generation, enum sluice_side side) {
@@ -110,7 +106,7 @@ void source_descriptor_closed(const struct fake_socket *s) {
 static void simulated_watch(struct sluice_worker *w, struct connection *c, enum sluice_side side) {
   connection_took(c, watch_bit(side));
   c->forgotten &= (uint8_t)~watch_bit(side);
-  struct fake_socket *s = kernel_socket(c->sides[side].descriptor);
+  struct fake_socket *s = kernel_socket(race_side(w, c, side)->descriptor);
   MUST(!s->watched, "socket %d is watched twice", s->descriptor);
   s->watched = true;
   s->cancelled = false;
@@ -121,10 +117,9 @@ static void simulated_watch(struct sluice_worker *w, struct connection *c, enum 
 }
 
 static void ring_forget(struct sluice_worker *w, struct connection *c, enum sluice_side side) {
-  (void)w;
   if (c->forgotten & watch_bit(side)) return;
   c->forgotten |= (uint8_t)watch_bit(side);
-  struct fake_socket *s = kernel_socket(c->sides[side].descriptor);
+  struct fake_socket *s = kernel_socket(race_side(w, c, side)->descriptor);
   if (!s->watched) return;  // it has just ended by itself; its last completion is on its way
   s->cancelled = true;
   if (!eager(world.profile.run)) {
@@ -136,6 +131,7 @@ static void ring_forget(struct sluice_worker *w, struct connection *c, enum slui
 }
 
 static void epoll_forget(struct sluice_worker *w, struct connection *c, enum sluice_side side) {
+  if (side == SIDE_RIVAL) kernel_socket(race_side(w, c, side)->descriptor)->watched = false;
   connection_gave(w, c, watch_bit(side));
 }
 

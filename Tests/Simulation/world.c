@@ -108,6 +108,8 @@ struct deal *deal_find(uint32_t slot, uint32_t generation) {
 // What a dial will come to; called by the fake kernel while the answer with the route is given.
 void world_dial(struct fake_socket *s, uint32_t server) {
   (void)server;
+  MUST(world.dealing, "a dial that nobody asked for");
+  if (world.racing) world.dealing->rival_socket = s;
   uint64_t roll = below(100);
   if (s->local) {
     s->outcome = roll < 85 ? 0 : roll < 93 ? ECONNREFUSED : EAGAIN;
@@ -117,10 +119,13 @@ void world_dial(struct fake_socket *s, uint32_t server) {
   if (s->outcome > 0) coverage.dial_refused++;
   if (s->outcome < 0) coverage.dial_never++;
   if (s->outcome != 0) return;
-  MUST(world.dealing, "a dial that nobody asked for");
   struct actor *a = actor_make(true);
   a->deal = world.dealing;
   s->actor = a;
+  if (world.racing) {
+    world.dealing->rival = a;
+    return;
+  }
   world.dealing->server = a;
   world.dealing->socket[1] = s;
 }

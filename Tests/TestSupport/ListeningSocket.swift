@@ -71,8 +71,8 @@ package final class BlackHole: Sendable {
   private let filling: Guarded<[Int32]>
   package var endpoint: Endpoint { listening.endpoint }
 
-  package init() throws {
-    listening = try ListeningSocket(backlog: 0)
+  package init(at endpoint: Endpoint = .loopback(0)) throws {
+    listening = try ListeningSocket(endpoint, backlog: 0)
     var descriptors: [Int32] = []
     // The queue is full when a connect stays under way; a SYN on loopback is answered at once.
     for _ in 0..<8 {

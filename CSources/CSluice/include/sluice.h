@@ -88,6 +88,11 @@ enum SLUICE_CLOSED_ENUM sluice_event_kind : uint8_t {
   sluice_event_kind_ask = 0,     // what shall happen to this connection?
   sluice_event_kind_redial = 1,  // the dial failed with `error`; answer with a route or reject
   sluice_event_kind_closed = 2,  // it is over; `summary` says how; needs no answer
+  // The dial has taken `race_ms`: sluice_worker_race may begin a second one beside it.
+  sluice_event_kind_slow = 3,
+  // Of two dials one goes on alone, `second` says which. The other is closed: it failed with
+  // `error`, or was only slower (0).
+  sluice_event_kind_raced = 4,
 };
 
 // Why no more bytes will come for this ask.
@@ -147,13 +152,14 @@ struct SLUICE_SAFE sluice_summary {
 struct SLUICE_SAFE sluice_event {
   struct sluice_id id;
   uint32_t listener;  // the tag given to sluice_worker_listen
-  int32_t error;      // redial: why, as errno
+  int32_t error;      // redial, raced: why, as errno
   // ask: all bytes held of that side so far. Empty at accept.
   const uint8_t *_Nullable bytes;
   uint32_t length;
   enum sluice_event_kind kind;
   enum sluice_side side;
   enum sluice_final final;
+  bool second;  // raced: sluice_worker_settle may say what it is told first
   const struct sluice_summary *_Nullable summary;  // closed
 };
 
@@ -189,6 +195,8 @@ struct SLUICE_SAFE sluice_route {
   uint32_t half_closed_ms;
   uint32_t max_age_ms;
   enum sluice_splice splice;
+  // A slow event is due when the dial has taken so long, up to 65,535; once, and only then.
+  uint32_t race_ms;
   // A server that resets the connection before it has said a byte or got one of the client's is as
   // good as one that refused it: a redial event follows, with that errno.
   bool redial_reset;
@@ -311,6 +319,16 @@ void sluice_worker_wake(struct sluice_worker *worker);
 
 enum sluice_result sluice_worker_answer(struct sluice_worker *worker, struct sluice_id id,
                                         const struct sluice_answer *answer);
+// Dials a second server beside the one that is being dialled; whichever connects first gets the
+// connection. Of the route only the address, source, congestion and connect_ms count. A raced
+// event follows, at once where the dial fails at once (not_dialled), unless the connection is
+// closed before. no_buffer: there are too many, or too few descriptors.
+enum sluice_result sluice_worker_race(struct sluice_worker *worker, struct sluice_id id,
+                                      const struct sluice_route *route);
+// In answer to a raced event: what the second server is told before any client byte, in place of
+// the prefix and what else was sent upstream with the first one's route.
+enum sluice_result sluice_worker_settle(struct sluice_worker *worker, struct sluice_id id,
+                                        struct sluice_bytes first);
 // Sends `reply` (may be empty), then closes, without losing the reply to a reset.
 enum sluice_result sluice_worker_reject(struct sluice_worker *worker, struct sluice_id id,
                                         struct sluice_bytes reply, uint32_t reason);

@@ -37,6 +37,7 @@ extension Config.Server {
   fileprivate init(_ resolved: ResolvedServer, of server: Config.Server) {
     self = server
     name = "\(server.name)@\(resolved.address)"
+    origin = server.name
     target = .address(resolved.address)
     // One of 0 is drained, whatever the records say.
     if let weight = resolved.weight, server.weight > 0 { self.weight = weight }
