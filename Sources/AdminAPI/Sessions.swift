@@ -40,6 +40,8 @@ package struct SessionStatus: Codable, Hashable, Sendable {
   package var sender: String?
   package var backend: String?
   package var server: String?
+  /// The rule of its listener that took it; nil where none did.
+  package var rule: String?
   /// Whether its server was reached.
   package var isDialled: Bool
   package var ageSeconds: Double
@@ -49,8 +51,8 @@ package struct SessionStatus: Codable, Hashable, Sendable {
 
   package init(
     id: String, uniqueID: String, listener: String, client: String? = nil, sender: String? = nil,
-    backend: String? = nil, server: String? = nil, isDialled: Bool, ageSeconds: Double,
-    idleSeconds: Double, bytesUp: UInt64, bytesDown: UInt64
+    backend: String? = nil, server: String? = nil, rule: String? = nil, isDialled: Bool,
+    ageSeconds: Double, idleSeconds: Double, bytesUp: UInt64, bytesDown: UInt64
   ) {
     self.id = id
     self.uniqueID = uniqueID
@@ -59,6 +61,7 @@ package struct SessionStatus: Codable, Hashable, Sendable {
     self.sender = sender
     self.backend = backend
     self.server = server
+    self.rule = rule
     self.isDialled = isDialled
     self.ageSeconds = ageSeconds
     self.idleSeconds = idleSeconds

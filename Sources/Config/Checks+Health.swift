@@ -55,8 +55,9 @@ extension Checks {
   }
 
   private func spokenTypes(to backend: BackendDraft) -> Set<CheckType> {
-    Set(
-      listeners.filter { $0.backend?.value == backend.name.value }.compactMap { listener in
+    let index = backends.firstIndex { $0.name == backend.name }
+    return Set(
+      (index.map { users[$0] } ?? []).map { listeners[$0] }.compactMap { listener in
         if listener.type == .tls { return .tls }
         switch listener.spoken {
         case .smtp: return .smtp

@@ -313,13 +313,10 @@ extension Checks {
   /// not be read may be the one it would come from.
   mutating func warnOfNever() {
     guard !diagnostics.hasErrors else { return }
-    var users: [Int: [ListenerDraft]] = [:]
-    for listener in listeners {
-      if let index = index(ofBackendFor: listener) { users[index, default: []].append(listener) }
-    }
     for (index, backend) in backends.enumerated() {
+      let users = users[index].map { listeners[$0] }
       // A backend without listeners has been warned of.
-      guard let users = users[index] else { continue }
+      guard !users.isEmpty else { continue }
       warnOfNothingToRelay(backend, users)
       guard !users.contains(where: { $0.type.readsClientHello }) else { continue }
       for tlv in backend.tlvs?.value ?? [] where tlv.value == .authority || tlv.value == .alpn {
@@ -353,7 +350,7 @@ extension ListenerType {
     }
   }
 
-  fileprivate var readsClientHello: Bool {
+  var readsClientHello: Bool {
     switch self {
     case .tcp, .serverFirst: false
     case .tls: true

@@ -10,6 +10,10 @@ struct Checks {
   let listeners: [ListenerDraft]
   let globalSources: [TrustedSource]
   private let backendIndexes: [String: Int]
+  /// By listener: the backends that its rules and its own `backend` lead to, each once.
+  let reached: [[Int]]
+  /// By backend: the listeners that lead to it.
+  let users: [[Int]]
 
   init(_ draft: Draft, _ diagnostics: Diagnostics) {
     self.draft = draft
@@ -17,9 +21,18 @@ struct Checks {
     backends = draft.backends ?? []
     listeners = draft.listeners ?? []
     globalSources = Checks.globalSources(of: draft)
-    backendIndexes = Dictionary(
+    let indexes = Dictionary(
       backends.enumerated().map { ($0.element.name.value, $0.offset) },
       uniquingKeysWith: { first, _ in first })
+    backendIndexes = indexes
+    reached = listeners.map { listener in
+      Set(listener.wantedBackends.compactMap { indexes[$0.value] }).sorted()
+    }
+    var users = backends.map { _ in [Int]() }
+    for (place, backends) in reached.enumerated() {
+      for backend in backends { users[backend].append(place) }
+    }
+    self.users = users
   }
 
   mutating func run() {
@@ -34,11 +47,13 @@ struct Checks {
       checkTLVs(of: backend)
       checkHealth(of: backend)
     }
-    for listener in listeners { checkHello(listener) }
-    checkTrust()
     for listener in listeners {
-      guard let index = index(ofBackendFor: listener) else { continue }
-      checkHeader(listener, backends[index])
+      checkHello(listener)
+      checkRules(of: listener)
+    }
+    checkTrust()
+    for (listener, reached) in zip(listeners, reached) {
+      for index in reached { checkHeader(listener, backends[index]) }
     }
     warnOfNever()
   }
@@ -52,7 +67,8 @@ struct Checks {
       limits: draft.limits, resolver: draft.resolver, timeouts: global,
       trustedNetworks: globalSources.map(\.network), drainMs: draft.drainMs,
       listeners: listeners.compactMap { listener in
-        guard let backend = index(ofBackendFor: listener) else { return nil }
+        let backend = listener.backend.flatMap { backendIndexes[$0.value] }
+        guard backend != nil || listener.backend == nil else { return nil }
         var made = Listener(
           name: listener.name.value, binds: listener.binds.flatMap(\.addresses),
           type: listener.type, hello: Checks.hello(listener), backend: backend,
@@ -62,6 +78,7 @@ struct Checks {
         (made.spoken, made.maxConnections) = (listener.spoken, listener.maxConnections)
         (made.queue, made.bandwidth) = (listener.queue, listener.bandwidth)
         made.connectionBandwidth = listener.connectionBandwidth
+        made.rules = rules(of: listener)
         return made
       },
       backends: backends.map { backend in
@@ -82,8 +99,15 @@ struct Checks {
       })
   }
 
-  func index(ofBackendFor listener: ListenerDraft) -> Int? {
-    listener.backend.flatMap { backendIndexes[$0.value] }
+  private func rules(of listener: ListenerDraft) -> [Rule] {
+    listener.rules.enumerated().compactMap { place, rule in
+      let backend = rule.backend.flatMap { backendIndexes[$0.value] }
+      guard let action = rule.verb?.value.action ?? backend.map({ .backend($0) }) else {
+        return nil
+      }
+      return Rule(
+        name: Checks.name(of: rule, at: place), conditions: rule.conditions, action: action)
+    }
   }
 
   private mutating func checkPresence() {
@@ -101,20 +125,19 @@ struct Checks {
     var used: Set<Int> = []
     var isComplete = true
     for listener in listeners {
-      guard let wanted = listener.backend else {
+      if !listener.hasReadableTargets { isComplete = false }
+      for wanted in listener.wantedBackends {
+        if let index = backendIndexes[wanted.value] {
+          used.insert(index)
+          continue
+        }
         isComplete = false
-        continue
+        guard !backends.isEmpty else { continue }
+        diagnostics.error(
+          wanted.position,
+          "unknown backend \"\(wanted.value)\""
+            + Checks.hint(for: wanted.value, among: backends.map(\.name.value)))
       }
-      if let index = backendIndexes[wanted.value] {
-        used.insert(index)
-        continue
-      }
-      isComplete = false
-      guard !backends.isEmpty else { continue }
-      diagnostics.error(
-        wanted.position,
-        "unknown backend \"\(wanted.value)\""
-          + Checks.hint(for: wanted.value, among: backends.map(\.name.value)))
     }
     // While a listener's backend is not known, any of them may be the one it means.
     guard isComplete else { return }
@@ -193,7 +216,9 @@ struct Checks {
     }
     for listener in listeners {
       for bind in listener.binds { warnOfWildcard(bind, listener, wildcards) }
-      warnOfLoops(listener, bound, wildcards)
+    }
+    for (listener, reached) in zip(listeners, reached) {
+      warnOfLoops(listener, reached, bound, wildcards)
     }
   }
 
@@ -219,10 +244,10 @@ struct Checks {
 
   /// A server that is the listener itself would be dialled by each of its own connections.
   private mutating func warnOfLoops(
-    _ listener: ListenerDraft, _ bound: [SocketAddress: Bound], _ wildcards: [Wildcard: Bound]
+    _ listener: ListenerDraft, _ reached: [Int], _ bound: [SocketAddress: Bound],
+    _ wildcards: [Wildcard: Bound]
   ) {
-    guard let index = index(ofBackendFor: listener) else { return }
-    for server in backends[index].servers {
+    for server in reached.flatMap({ backends[$0].servers }) {
       guard let address = server.value.address else { continue }
       let covering = address.isLoopback ? Wildcard(covering: address) : nil
       let owner = bound[address] ?? covering.flatMap { wildcards[$0] }
@@ -304,5 +329,18 @@ struct Checks {
       sendProxy.position,
       "send-proxy: v1 cannot carry the Unix addresses of listener \"\(listener.name.value)\" "
         + "(\(unix.text.value) at \(unix.text.position)); use v2")
+  }
+}
+
+extension ListenerDraft {
+  /// As the file names them, in its rules and as its own.
+  fileprivate var wantedBackends: [Located<String>] {
+    rules.compactMap(\.backend) + (backend.map { [$0] } ?? [])
+  }
+
+  /// False where it may lead to a backend that could not be read.
+  fileprivate var hasReadableTargets: Bool {
+    hasTarget && rules.allSatisfy { $0.backend != nil || $0.verb != nil }
+      && (backend != nil || !rules.isEmpty)
   }
 }

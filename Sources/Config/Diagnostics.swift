@@ -96,7 +96,10 @@ package struct Diagnostics: Sendable {
   package let file: String
   private var kept: [Diagnostic] = []
   private var dropped = 0
-  package private(set) var hasErrors = false
+  /// Those that were dropped included.
+  private(set) var errorCount = 0
+
+  package var hasErrors: Bool { errorCount > 0 }
 
   package init(file: String) {
     self.file = file
@@ -119,7 +122,7 @@ package struct Diagnostics: Sendable {
   package var isEmpty: Bool { kept.isEmpty }
 
   mutating func error(_ position: Position, _ message: @autoclosure () -> String) {
-    hasErrors = true
+    errorCount += 1
     add(.error, position, message)
   }
 

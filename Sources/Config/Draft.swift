@@ -46,6 +46,9 @@ struct ListenerDraft: Sendable {
   var notTLS: Located<HelloFallback>?
   /// The backend's name; nil when missing or unreadable.
   var backend: Located<String>?
+  /// Whether there is a `backend` or a `rules`, readable or not.
+  var hasTarget = false
+  var rules: [RuleDraft] = []
   /// Nil when there is no such key, or one that could not be read at all.
   var trusted: Located<[NetworkDraft]>?
   var inherit: Located<Bool>?
@@ -58,6 +61,21 @@ struct ListenerDraft: Sendable {
   var queue: QueueRule?
   var bandwidth: UInt64 = 0
   var connectionBandwidth: UInt64 = 0
+}
+
+/// One item of `rules`. A list that is nil is not there.
+struct RuleDraft: Sendable {
+  var position: Position
+  var name: Located<String>?
+  var names: Located<[Located<NamePattern>]>?
+  var protocols: Located<[Located<String>]>?
+  var sources: Located<[Located<Network>]>?
+  var addresses: Located<[Located<Network>]>?
+  var ports: Located<[Located<UInt16>]>?
+  var backend: Located<String>?
+  var verb: Located<RuleVerb>?
+  /// Whether a part of it could not be read, so that it asks for less than it means.
+  var isLost = false
 }
 
 /// One item of `bind`: as written, and the sockets it asks for.

@@ -71,6 +71,8 @@ package enum LogField: String, CaseIterable, Hashable, Sendable {
   case senderID = "peer_id"
   case tlvsDropped = "tlvs_dropped"
   case firstBytes = "first_bytes"
+  /// Of its listener, where one took it.
+  case rule
   /// What the ClientHello says, where one was read.
   case sni, alpn, ech
 }

@@ -28,9 +28,7 @@ extension Snapshot {
   }
 
   private func plan(of listener: Listener) -> [String] {
-    let backend = backends[listener.backend]
     let timeouts = timeouts(of: listener)
-    let tries = backend.retries == 1 ? "1 retry" : "\(backend.retries) retries"
     var lines = [
       "",
       "listener \(listener.name)",
@@ -64,7 +62,56 @@ extension Snapshot {
     }
     if let congestion = listener.congestion { lines.append("  congestion     \(congestion)") }
     lines += plan(of: listener.proxyProtocol, withinMs: timeouts.proxyHeaderMs)
+    lines += plan(ofRules: listener)
+    if let own = listener.backend {
+      lines += plan(of: backends[own])
+    } else {
+      lines.append("  backend        none; whom no rule takes is turned away")
+    }
     lines += [
+      "  preface        \(Scalar.text(ofDurationMs: timeouts.prefaceMs))",
+      "  connect        \(Scalar.text(ofDurationMs: timeouts.connectMs))",
+      "  idle           \(Scalar.text(ofDurationMs: timeouts.idleMs))",
+      "  half-closed    \(Scalar.text(ofDurationMs: timeouts.halfClosedMs))",
+      "  max-age        \(Scalar.text(ofDurationMs: timeouts.maxAgeMs))",
+    ]
+    // What rules alone lead to stands below, without what is the listener's.
+    for other in backends(of: listener) where other != listener.backend {
+      lines += plan(of: backends[other]) + overrides(of: backends[other])
+    }
+    return lines
+  }
+
+  private static let rulesShown = 20
+
+  private func plan(ofRules listener: Listener) -> [String] {
+    guard !listener.rules.isEmpty else { return [] }
+    var lines = ["  rules          \(listener.rules.count), the first that takes a client decides"]
+    for rule in listener.rules.prefix(Snapshot.rulesShown) {
+      let conditions = rule.conditions.words
+      let takes = conditions.isEmpty ? "everybody" : conditions.joined(separator: ", ")
+      lines.append("    \(rule.name): \(takes) -> \(words(for: rule.action))")
+    }
+    let more = listener.rules.count - Snapshot.rulesShown
+    if more > 0 { lines.append("    and \(more) more") }
+    return lines
+  }
+
+  /// What a backend has in place of its listener's deadlines.
+  private func overrides(of backend: Backend) -> [String] {
+    let times = backend.timeouts
+    let all: [(String, UInt32?)] = [
+      ("connect     ", times.connectMs), ("idle        ", times.idleMs),
+      ("half-closed ", times.halfClosedMs), ("max-age     ", times.maxAgeMs),
+    ]
+    return all.compactMap { name, value in
+      value.map { "    \(name) \(Scalar.text(ofDurationMs: $0))" }
+    }
+  }
+
+  private func plan(of backend: Backend) -> [String] {
+    let tries = backend.retries == 1 ? "1 retry" : "\(backend.retries) retries"
+    var lines = [
       "  backend        \(backend.name) (\(backend.balance.word), \(tries))",
       "    servers      \(backend.servers.map(Plan.server).joined(separator: ", "))",
     ]
@@ -85,15 +132,29 @@ extension Snapshot {
     lines.append("    splice       \(backend.splice)")
     if let source = backend.source { lines.append("    source       \(source.hostDescription)") }
     if let congestion = backend.congestion { lines.append("    congestion   \(congestion)") }
-    lines += [
-      "  preface        \(Scalar.text(ofDurationMs: timeouts.prefaceMs))",
-      "  connect        \(Scalar.text(ofDurationMs: timeouts.connectMs))",
-      "  idle           \(Scalar.text(ofDurationMs: timeouts.idleMs))",
-      "  half-closed    \(Scalar.text(ofDurationMs: timeouts.halfClosedMs))",
-      "  max-age        \(Scalar.text(ofDurationMs: timeouts.maxAgeMs))",
-    ]
     return lines
   }
+}
+
+extension RuleConditions {
+  /// `sni mail.example.com`, one for each list; of long ones the beginning.
+  package var words: [String] {
+    let lists: [(RuleKey, [String])] = [
+      (.sni, names.prefix(RuleConditions.shown).map(\.description)),
+      (.alpn, protocols.prefix(RuleConditions.shown).map { $0 }),
+      (.from, sources.prefix(RuleConditions.shown).map(\.description)),
+      (.toAddress, addresses.prefix(RuleConditions.shown).map(\.description)),
+      (.toPort, ports.prefix(RuleConditions.shown).map { "\($0)" }),
+    ]
+    let counts = [names.count, protocols.count, sources.count, addresses.count, ports.count]
+    return zip(lists, counts).compactMap { list, count in
+      guard count > 0 else { return nil }
+      let more = count > RuleConditions.shown ? " and \(count - RuleConditions.shown) more" : ""
+      return "\(list.0.rawValue) \(list.1.joined(separator: " | "))\(more)"
+    }
+  }
+
+  private static let shown = 4
 }
 
 extension Snapshot {

@@ -131,6 +131,7 @@ struct Reader {
       case .type: read(key, node, into: &draft.type, Scalar.word)
       case .noSNI: draft.withoutName = located(key, node, Scalar.word)
       case .notTLS: draft.notTLS = located(key, node, Scalar.word)
+      case .rules: draft.rules = rules(key, node, "\(path).rules")
       case .backend: draft.backend = located(key, node) { text throws(Unreadable) in text }
       case .trustedNetworks: draft.trusted = networks(key, node)
       case .inherit: draft.inherit = located(key, node, Scalar.truth)
@@ -148,6 +149,13 @@ struct Reader {
       }
     }
     require(in: fields, of: "listener", entry)
+    draft.hasTarget = fields.contains { $0.0 == .backend || $0.0 == .rules }
+    if !draft.hasTarget {
+      diagnostics.error(
+        entry.position,
+        "listener \"\(entry.key)\" has no backend and no rules; backend takes "
+          + "\(ListenerKey.backend.takes)")
+    }
     return draft
   }
 

@@ -199,17 +199,50 @@ package struct ReloadPlan: Hashable, Sendable {
     for address in now.binds where !before.contains(address) { details.append("bind + \(address)") }
     for address in was.binds where !after.contains(address) { details.append("bind - \(address)") }
     if was.type != now.type { details.append("type \(was.type.word) -> \(now.type.word)") }
-    let (backend, newBackend) = (old.backends[was.backend].name, new.backends[now.backend].name)
+    let backend = was.backend.map { old.backends[$0].name } ?? "none"
+    let newBackend = now.backend.map { new.backends[$0].name } ?? "none"
     if backend != newBackend { details.append("backend \(backend) -> \(newBackend)") }
+    if let rules = ruleDifferences(of: was, in: old, to: now, in: new) { details.append(rules) }
     if was.timeouts != now.timeouts { details.append("timeouts") }
     if was.congestion != now.congestion { details.append("congestion") }
     if was.backlog != now.backlog { details.append("backlog \(was.backlog) -> \(now.backlog)") }
     var rest = was
     (rest.binds, rest.type, rest.backend) = (now.binds, now.type, now.backend)
+    rest.rules = now.rules
     (rest.timeouts, rest.congestion) = (now.timeouts, now.congestion)
     (rest.backlog, rest.proxyProtocol) = (now.backlog, now.proxyProtocol)
     if rest != now { details.append("settings") }
     return details
+  }
+
+  /// Which rules are others; nil when none are. Those of the same name may differ in what they ask
+  /// for, in where they lead, or in their place among the others.
+  private static func ruleDifferences(
+    of was: Listener, in old: Snapshot, to now: Listener, in new: Snapshot
+  ) -> String? {
+    let isSame =
+      was.rules.count == now.rules.count
+      && zip(was.rules, now.rules).allSatisfy { rule, other in
+        rule.name == other.name && rule.conditions == other.conditions
+          && old.words(for: rule.action) == new.words(for: other.action)
+      }
+    if isSame { return nil }
+    let before = Dictionary(
+      was.rules.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+    let after = Set(now.rules.map(\.name))
+    let added = now.rules.filter { before[$0.name] == nil }.map { "+ \($0.name)" }
+    let removed = was.rules.filter { !after.contains($0.name) }.map { "- \($0.name)" }
+    let changed = now.rules.filter { rule in
+      guard let former = before[rule.name] else { return false }
+      return former.conditions != rule.conditions
+        || old.words(for: former.action) != new.words(for: rule.action)
+    }.map { "~ \($0.name)" }
+    let all = added + removed + changed
+    if all.isEmpty { return "rules in another order" }
+    guard all.count <= 8 else {
+      return "rules: \(added.count) added, \(removed.count) removed, \(changed.count) changed"
+    }
+    return "rules \(all.joined(separator: " "))"
   }
 
   private static func differences(of was: Backend, to now: Backend) -> [String] {

@@ -85,7 +85,11 @@ extension Schema {
       "type":
         "`server-first` for SMTP, IMAP, POP3 and others whose server greets the client; `tls` "
         + "reads the ClientHello and ends no TLS, see [routing.md](routing.md)",
-      "backend": "required",
+      "rules":
+        "at most 100,000; the first that takes a client decides; see `listeners.NAME.rules`",
+      "backend":
+        "for clients that no rule takes; required without `rules`. Beside them and absent: such "
+        + "clients are turned away (`route.no-match`)",
       "no-sni": "with `type: tls`: what becomes of a client that names no server, or an address",
       "not-tls":
         "with `type: tls`: what becomes of one that sends no ClientHello, or not a whole one in "
@@ -121,6 +125,20 @@ extension Schema {
         "required; `accept` (with or without a header) is outside the specification, for `type: "
         + "tls` only, and an error on `tcp` and `server-first` listeners, whose clients may wait "
         + "for the server's first bytes",
+    ],
+    "listeners.NAME.rules": [
+      "name": "unique in its listener; absent: `rule-1`, `rule-2`, by its place",
+      "sni":
+        "the host name that the client's ClientHello asks for, one of at most 100,000; for `type: "
+        + "tls`",
+      "alpn": "one of these is among what the ClientHello offers; for `type: tls`",
+      "from": "where the client is: the real one, where a PROXY header tells it; at most 10,000",
+      "to-address": "the address that the client reached, or a PROXY header names; at most 64",
+      "to-port": "the port likewise; at most 64",
+      "backend": "where such clients go; this or `action`",
+      "action":
+        "`reject` turns them away in the words of their protocol, TLS included; `close` without "
+        + "a word",
     ],
     "listeners.NAME.queue": [
       "length": "clients that wait at once, over all workers",

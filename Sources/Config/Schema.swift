@@ -25,6 +25,7 @@ enum Schema {
     ("listeners.NAME", ListenerKey.allCases),
     ("listeners.NAME.proxy-protocol", ProxyProtocolKey.allCases),
     ("listeners.NAME.proxy-protocol.sources", SourceKey.allCases),
+    ("listeners.NAME.rules", RuleKey.allCases),
     ("listeners.NAME.queue", QueueKey.allCases),
     ("listeners.NAME.timeouts", TimeoutKey.listener),
     ("backends.NAME", BackendKey.allCases),
@@ -215,7 +216,7 @@ enum TimeoutKey: String, SchemaKey {
 }
 
 enum ListenerKey: String, SchemaKey {
-  case bind, type, backend
+  case bind, type, rules, backend
   case noSNI = "no-sni"
   case notTLS = "not-tls"
   case trustedNetworks = "trusted-networks"
@@ -236,6 +237,11 @@ enum ListenerKey: String, SchemaKey {
         takes: "an address such as \":25\", \"127.0.0.1:25\" or \"unix:/run/x.sock\", or a list",
         atMost: Reader.bindsMax)
     case .type: .words(ListenerType.words)
+    case .rules:
+      .list(
+        of: .section("listeners.NAME.rules"),
+        takes: "a list of mappings with conditions and a backend",
+        atMost: Reader.rulesMax)
     case .backend: .name
     case .noSNI, .notTLS: .words(HelloFallback.words)
     case .trustedNetworks: .networks
@@ -251,11 +257,12 @@ enum ListenerKey: String, SchemaKey {
     }
   }
 
-  var isRequired: Bool { self == .bind || self == .backend }
+  /// Beside `bind`, `backend` or `rules`.
+  var isRequired: Bool { self == .bind }
 
   var defaultText: String? {
     switch self {
-    case .bind, .backend, .trustedNetworks, .proxyProtocol, .timeouts, .congestion: nil
+    case .bind, .rules, .backend, .trustedNetworks, .proxyProtocol, .timeouts, .congestion: nil
     case .type: "tcp"
     case .noSNI: "backend"
     case .notTLS: "reject"

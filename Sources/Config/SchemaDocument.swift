@@ -41,6 +41,10 @@ package enum SchemaDocument {
       }
       members.append(("oneOf", .array(choices)))
     }
+    if let keys = Schema.oneAtLeast[path] {
+      let choices = keys.map { JSONText.object([("required", .array([.string($0)]))]) }
+      members.append(("anyOf", .array(choices)))
+    }
     return .object(members)
   }
 
@@ -155,6 +159,12 @@ extension ValueType {
 }
 
 extension Schema {
+  /// Mappings that need one of several keys.
+  static let oneAtLeast: [String: [String]] = [
+    "listeners.NAME": [ListenerKey.backend.rawValue, ListenerKey.rules.rawValue],
+    "listeners.NAME.rules": [RuleKey.backend.rawValue, RuleKey.action.rawValue],
+  ]
+
   /// Mappings that are one of several sets of keys.
   static let alternatives: [String: [[String]]] = [
     "backends.NAME.proxy-tlvs": [

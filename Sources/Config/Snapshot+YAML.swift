@@ -104,7 +104,8 @@ struct SnapshotWriter {
       absent(ListenerKey.noSNI)
       absent(ListenerKey.notTLS)
     }
-    pair(ListenerKey.backend, snapshot.backends[listener.backend].name)
+    write(listener.rules)
+    optional(ListenerKey.backend, listener.backend.map { snapshot.backends[$0].name })
     write(listener.proxyProtocol)
     section(ListenerKey.timeouts) {
       let global = $0.snapshot.timeouts
@@ -126,6 +127,11 @@ struct SnapshotWriter {
     pair(ListenerKey.connectionBandwidth, bandwidth(listener.connectionBandwidth))
     optional(ListenerKey.congestion, listener.congestion)
     pair(ListenerKey.backlog, "\(listener.backlog)")
+  }
+
+  private mutating func write(_ rules: [Rule]) {
+    guard !rules.isEmpty else { return absent(ListenerKey.rules) }
+    yaml.items(ListenerKey.rules.rawValue, rules.enumerated().map { written($1, at: $0) })
   }
 
   private mutating func write(_ receiving: ProxyReceiving) {

@@ -29,7 +29,7 @@ package struct Snapshot: Hashable, Sendable {
   package var drainMs: UInt32
   /// In the order of the file.
   package var listeners: [Listener]
-  /// In the order of the file; `Listener.backend` is an index into it.
+  /// In the order of the file; those of listeners and rules are indexes into it.
   package var backends: [Backend]
 
   package init(
@@ -62,10 +62,13 @@ package struct Snapshot: Hashable, Sendable {
     }
   }
 
-  /// The time-outs in force for the connections of `listener`: its backend's own ones win over the
-  /// listener's, which win over the global ones.
-  package func timeouts(of listener: Listener) -> Timeouts {
-    listener.timeouts.overridden(by: backends[listener.backend].timeouts)
+  /// The time-outs in force for the connections of `listener` at a backend: the backend's own ones
+  /// win over the listener's, which win over the global ones.
+  ///
+  /// - Parameter backend: an index; nil is the listener's own, or none where it has none.
+  package func timeouts(of listener: Listener, at backend: Int? = nil) -> Timeouts {
+    guard let backend = backend ?? listener.backend else { return listener.timeouts }
+    return listener.timeouts.overridden(by: backends[backend].timeouts)
   }
 }
 
@@ -205,8 +208,10 @@ package struct Listener: Hashable, Sendable {
   package var type: ListenerType
   /// For `type: tls` only.
   package var hello: HelloPolicy
-  /// An index into `Snapshot.backends`.
-  package var backend: Int
+  /// In the order of the file: the first that takes a connection decides.
+  package var rules: [Rule]
+  /// For those that no rule takes: an index into `Snapshot.backends`; nil turns them away.
+  package var backend: Int?
   package var proxyProtocol: ProxyReceiving
   /// The global time-outs with this listener's own in their place; a backend's still come on top
   /// (`Snapshot.timeouts(of:)`).
@@ -227,12 +232,13 @@ package struct Listener: Hashable, Sendable {
 
   package init(
     name: String, binds: [SocketAddress], type: ListenerType = .tcp,
-    hello: HelloPolicy = HelloPolicy(), backend: Int,
+    hello: HelloPolicy = HelloPolicy(), rules: [Rule] = [], backend: Int?,
     proxyProtocol: ProxyReceiving = ProxyReceiving(), timeouts: Timeouts = Timeouts(),
     congestion: String? = nil, backlog: Int = 4096, spoken: SpokenProtocol? = nil,
     maxConnections: Int = 0, queue: QueueRule? = nil, bandwidth: UInt64 = 0,
     connectionBandwidth: UInt64 = 0
   ) {
+    self.rules = rules
     self.queue = queue
     self.bandwidth = bandwidth
     self.connectionBandwidth = connectionBandwidth

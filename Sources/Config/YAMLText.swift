@@ -19,6 +19,11 @@ struct YAMLText {
     guard items.count > YAMLText.inlineMax else {
       return line("\(key): [\(items.joined(separator: ", "))]")
     }
+    self.items(key, items)
+  }
+
+  /// The same, each item on a line of its own however few there are.
+  mutating func items(_ key: String, _ items: [String]) {
     line("\(key):")
     for item in items { line("  - \(item)") }
   }

@@ -76,6 +76,7 @@ package struct ConnectionLogLine: Sendable {
     var named = record.listener.utf8.count
     named += record.backend?.utf8.count ?? 0
     named += record.server?.utf8.count ?? 0
+    named += record.rule?.utf8.count ?? 0
     named += record.client?.textLimit ?? 0
     named += record.local?.textLimit ?? 0
     if let introduction = record.introduction {
@@ -139,6 +140,8 @@ extension ConnectionLogLine {
     case .reason: text(index, record.reason, &line)
     case .sender, .header, .tlvs, .senderID, .tlvsDropped, .firstBytes:
       if let introduction = record.introduction { append(index, of: introduction, to: &line) }
+    case .rule:
+      if let rule = record.rule { text(index, rule, &line) }
     case .sni, .alpn, .ech:
       if let hello = record.hello { append(index, of: hello, to: &line) }
     }

@@ -10,6 +10,8 @@ package struct Counts: Sendable {
   package private(set) var listeners: [Listener] = []
   package private(set) var backends: [Backend] = []
   package private(set) var servers: [Server] = []
+  /// Those that have taken a connection: of a hundred thousand, most never do.
+  package private(set) var rules: [Rule] = []
   /// By worker; nil for one that did not answer in time, whose counts are missing then.
   package let workers: [WorkerStats?]
   private let clients: [(byConnections: HeavyClients, byBytes: HeavyClients)]
@@ -24,6 +26,8 @@ package struct Counts: Sendable {
       .filter { $0.row.isConfigured || $0.live > 0 }
     servers = Counts.merge(book.servers, answers, \.servers).map { Server(row: $0) }
       .filter { $0.row.isConfigured || $0.live > 0 }
+    rules = Counts.merge(book.rules, answers, \.rules).map { Rule(row: $0) }
+      .filter { $0.row.isConfigured && $0.taken > 0 }
   }
 
   /// The workers' own counts together; flags are true when they are of any of them.
@@ -191,6 +195,15 @@ extension Counts {
     package func dialFailures(_ error: DialError) -> UInt64 {
       row[ServerColumns.dialFailures + error.rawValue]
     }
+  }
+}
+
+extension Counts {
+  package struct Rule: Sendable {
+    package let row: Row<SeriesBook.RuleName>
+
+    /// Connections.
+    package var taken: UInt64 { row[RuleColumns.taken] }
   }
 }
 

@@ -10,7 +10,13 @@ package struct SeriesBook: Sendable {
   package private(set) var listeners = Shelf<String>()
   package private(set) var backends = Shelf<String>()
   package private(set) var servers = Shelf<ServerName>()
+  package private(set) var rules = Shelf<RuleName>()
   private var serial: UInt64 = 0
+
+  package struct RuleName: Hashable, Sendable {
+    package let listener: String
+    package let rule: String
+  }
 
   package init() {}
 
@@ -24,6 +30,16 @@ package struct SeriesBook: Sendable {
     (plan.backends, plan.fresh.backends) = backends.assign(
       snapshot.backends.map(\.name), serial)
     (plan.servers, plan.fresh.servers) = servers.assign(snapshot.serverNames, serial)
+    let names = snapshot.listeners.flatMap { listener in
+      listener.rules.map { RuleName(listener: listener.name, rule: $0.name) }
+    }
+    let (numbers, fresh) = rules.assign(names, serial)
+    plan.fresh.rules = fresh
+    var rest = numbers[...]
+    plan.rules = snapshot.listeners.map { listener in
+      defer { rest = rest.dropFirst(listener.rules.count) }
+      return Array(rest.prefix(listener.rules.count))
+    }
     // Only the page shows them.
     if let metrics = snapshot.metrics, metrics.hasPage { plan.topClients = metrics.topClients }
     return plan
@@ -36,6 +52,7 @@ package struct SeriesBook: Sendable {
     listeners.settle(oldestSerial)
     backends.settle(oldestSerial)
     servers.settle(oldestSerial)
+    rules.settle(oldestSerial)
   }
 
   /// The names of one kind, by number.

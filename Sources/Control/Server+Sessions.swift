@@ -106,8 +106,9 @@ extension SessionStatus {
       id: "\(session.id.worker)-\(session.id.slot)-\(session.id.generation)",
       uniqueID: session.uniqueID.map { "\($0)" } ?? "", listener: session.listener,
       client: session.client.map { "\($0)" }, sender: session.sender.map { "\($0)" },
-      backend: session.backend, server: session.server, isDialled: session.isDialled,
-      ageSeconds: Double(session.ageUs) / 1e6, idleSeconds: Double(session.idleUs) / 1e6,
-      bytesUp: session.bytesUp, bytesDown: session.bytesDown)
+      backend: session.backend, server: session.server, rule: session.rule,
+      isDialled: session.isDialled, ageSeconds: Double(session.ageUs) / 1e6,
+      idleSeconds: Double(session.idleUs) / 1e6, bytesUp: session.bytesUp,
+      bytesDown: session.bytesDown)
   }
 }

@@ -60,7 +60,7 @@ extension Server {
       let counted = counts.listener(listener.name)
       return ListenerStatus(
         name: listener.name, type: listener.type.word, binds: listener.binds.map { "\($0)" },
-        backend: inForce.snapshot.backends[listener.backend].name,
+        backend: listener.backend.map { inForce.snapshot.backends[$0].name },
         state: drained.contains(listener.name) ? .drained : .serving,
         connections: Int(counted?.live ?? 0), accepted: counted?.accepted ?? 0,
         rejected: Dictionary(

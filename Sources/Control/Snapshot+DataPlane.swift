@@ -30,17 +30,21 @@ extension Snapshot {
           congestion: backend.congestion ?? "", tlvs: backend.tlvs,
           passesClientHeader: backend.passesClientHeader, balance: backend.balance,
           slowStartMs: backend.slowStartMs, panicPercent: backend.panicPercent,
-          maxConnections: UInt32(backend.maxConnections), retryPercent: backend.retryPercent))
+          maxConnections: UInt32(backend.maxConnections), retryPercent: backend.retryPercent,
+          deadlines: DeadlineOverrides(backend.timeouts)))
     }
     // Most listeners have the same networks, and a table of thousands is worth sharing.
     var tables: [[TrustedSource]: TrustTable] = [:]
+    var compiled = CompiledRules(former)
     let listeners = listeners.map { listener in
-      let timeouts = timeouts(of: listener)
+      let timeouts = listener.timeouts
       let receiving = listener.proxyProtocol
       let trust = tables[receiving.sources] ?? receiving.trust
       tables[receiving.sources] = trust
       return ListenerEntry(
-        name: listener.name, backend: listener.backend, connectMs: timeouts.connectMs,
+        name: listener.name, backend: listener.backend,
+        rules: listener.rules.map { RuleEntry(name: $0.name, action: $0.action) },
+        conditions: compiled.table(of: listener.rules), connectMs: timeouts.connectMs,
         idleMs: timeouts.idleMs, halfClosedMs: timeouts.halfClosedMs,
         maxAgeMs: timeouts.maxAgeMs, trust: trust, headerMs: timeouts.proxyHeaderMs,
         headerLimit: receiving.headerLimit, acceptsUnknown: receiving.acceptsUnknown,
@@ -80,6 +84,36 @@ extension Snapshot {
     case .auto: CPUs.workers()
     case .count(let count): count
     }
+  }
+}
+
+/// Tables of rules, each made once: for all listeners whose rules ask for the same, and for all
+/// configurations in a row, since a table of a hundred thousand names takes a while.
+private struct CompiledRules {
+  private var tables: [RuleTable]
+
+  init(_ former: RouteTable?) {
+    tables = []
+    for table in former?.listeners.compactMap(\.conditions) ?? [] {
+      if !tables.contains(where: { $0 === table }) { tables.append(table) }
+    }
+  }
+
+  mutating func table(of rules: [Rule]) -> RuleTable? {
+    guard !rules.isEmpty else { return nil }
+    let wanted = rules.map(\.conditions)
+    if let table = tables.first(where: { $0.conditions == wanted }) { return table }
+    let table = RuleTable(wanted)
+    tables.append(table)
+    return table
+  }
+}
+
+extension DeadlineOverrides {
+  fileprivate init(_ timeouts: TimeoutOverrides) {
+    self.init(
+      connectMs: timeouts.connectMs, idleMs: timeouts.idleMs, halfClosedMs: timeouts.halfClosedMs,
+      maxAgeMs: timeouts.maxAgeMs)
   }
 }
 

@@ -42,6 +42,8 @@ package struct ConnectionRecord: Sendable, Equatable {
   package var introduction: Introduction?
   /// What its ClientHello says; nil where none was read.
   package var hello: Hello?
+  /// The rule that took it; nil where none did.
+  package var rule: String?
   /// Why we turned it away, `dial.refused` for one; nil when we did not.
   package var reason: String?
 

@@ -40,17 +40,30 @@ struct HeaderNotes {
     firstBytes = copy(0..<min(bytes.count, HeaderNotes.firstBytesKept), of: bytes)
   }
 
-  /// Copies the TLVs whose types the backend's plan names.
-  mutating func keep(_ header: ProxyHeader, in bytes: Span<UInt8>, for plan: TLVPlan) {
-    guard !plan.relay.isEmpty else { return }
+  /// Copies the TLVs of these types.
+  mutating func keep(_ header: ProxyHeader, in bytes: Span<UInt8>, _ types: [UInt8]) {
+    guard !types.isEmpty else { return }
     var walk = ProxyTLVWalk(header.tlvs)
     while let tlv = try? walk.next(in: bytes) {
-      guard plan.relay.contains(tlv.kind.rawValue) else { continue }
-      let whole = tlv.value.lowerBound - ProxyTLV.overhead..<tlv.value.upperBound
-      relayed += copy(whole, of: bytes)
+      guard types.contains(tlv.kind.rawValue) else { continue }
+      relayed += copy(whole(tlv), of: bytes)
     }
   }
 
+  /// The TLVs that a backend gets: others may be kept for another backend of the listener.
+  func relayed(by plan: TLVPlan) -> [UInt8] {
+    guard !relayed.isEmpty, !plan.relay.isEmpty else { return [] }
+    var own: [UInt8] = []
+    var walk = ProxyTLVWalk(0..<relayed.count)
+    while let tlv = try? walk.next(in: relayed.span) {
+      if plan.relay.contains(tlv.kind.rawValue) { own += relayed[whole(tlv)] }
+    }
+    return own
+  }
+}
+
+private func whole(_ tlv: ProxyTLV) -> Range<Int> {
+  tlv.value.lowerBound - ProxyTLV.overhead..<tlv.value.upperBound
 }
 
 private func copy(_ range: Range<Int>, of bytes: Span<UInt8>) -> [UInt8] {

@@ -13,6 +13,8 @@ struct HelloNotes {
   /// How many of these bytes are the first protocol.
   private(set) var firstProtocolLength = 0
   let offersECH: Bool
+  /// What it would speak without TLS 1.3.
+  let legacyVersion: UInt16
 
   /// A host name has 253 bytes at most; of what is longer the log needs no more.
   private static let nameKept = 255
@@ -21,8 +23,9 @@ struct HelloNotes {
   private static let protocolsKept = 255
 
   init(_ hello: ClientHello, in bytes: Span<UInt8>) {
-    isNamed = HelloFacts(hello) == .named
+    isNamed = HelloFacts.Form(hello) == .named
     offersECH = hello.offersECH
+    legacyVersion = hello.legacyVersion
     if let name = hello.serverName {
       serverName = HelloNotes.copy(name.bytes, of: bytes, most: HelloNotes.nameKept)
     }

@@ -51,6 +51,7 @@ package struct Session: Sendable {
   package let sender: SocketAddress?
   package let backend: String?
   package let server: String?
+  package let rule: String?
   package let ageUs: UInt64
   package let idleUs: UInt64
   package let bytesUp: UInt64
@@ -139,11 +140,12 @@ extension WorkerLoop {
       guard let client, network.contains(client) else { return nil }
     }
     let notes = notes[raw.id.slot]
+    let rule = rules[raw.id.slot].map { table.listeners[socket.listener].rules[$0].name }
     return Session(
       id: ConnectionID(worker: index, slot: raw.id.slot, generation: raw.id.generation),
       uniqueID: memory.isAsked ? memory.id : nil, listener: listener, client: client,
       sender: notes?.header == nil ? nil : notes?.sender, backend: backend, server: server,
-      ageUs: raw.age_us, idleUs: raw.idle_us, bytesUp: raw.bytes_up, bytesDown: raw.bytes_down,
-      isDialled: raw.dialled)
+      rule: rule, ageUs: raw.age_us, idleUs: raw.idle_us, bytesUp: raw.bytes_up,
+      bytesDown: raw.bytes_down, isDialled: raw.dialled)
   }
 }

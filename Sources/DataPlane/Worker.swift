@@ -98,6 +98,16 @@ internal import Wire
     _ = unsafe sluice_worker_answer(raw, id, &answer)
   }
 
+  /// - Parameter reply: sent to the client before it is closed.
+  func reject(_ id: sluice_id, reason: UInt32, sending reply: Span<UInt8>) {
+    unsafe reply.withUnsafeBufferPointer { buffer in
+      var bytes = sluice_bytes()
+      unsafe bytes.start = buffer.baseAddress
+      bytes.length = UInt32(buffer.count)
+      _ = unsafe sluice_worker_reject(raw, id, bytes, reason)
+    }
+  }
+
   /// - Parameter reply: said to the client before it is closed.
   func reject(_ id: sluice_id, reason: UInt32, reply: StaticString? = nil) {
     var bytes = sluice_bytes()

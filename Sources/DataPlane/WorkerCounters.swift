@@ -13,6 +13,7 @@ package struct WorkerCounts: Sendable {
   package internal(set) var listeners = CounterRows(width: ListenerColumns.count)
   package internal(set) var backends = CounterRows(width: BackendColumns.count)
   package internal(set) var servers = CounterRows(width: ServerColumns.count)
+  package internal(set) var rules = CounterRows(width: RuleColumns.count)
   /// The clients with the most connections lately, in 1024ths of one, so that halves count.
   package internal(set) var clientsByConnections = HeavyClients(shown: 0, seed: 0)
   package internal(set) var clientsByBytes = HeavyClients(shown: 0, seed: 0)
@@ -78,6 +79,13 @@ package enum ServerColumns {
   static let count = dialFailures + DialError.allCases.count
 }
 
+/// What is counted for each rule of each listener.
+package enum RuleColumns {
+  /// Connections that it took.
+  package static let taken = 0
+  static let count = 1
+}
+
 /// What a source that must or may send a PROXY header sent. The raw value is its column.
 package enum HeaderKind: Int, Sendable, CaseIterable {
   /// Nothing, where it may.
@@ -110,6 +118,7 @@ extension WorkerCounts {
     listeners.prepare(for: plan.listeners, fresh: plan.fresh.listeners)
     backends.prepare(for: plan.backends, fresh: plan.fresh.backends)
     servers.prepare(for: plan.servers, fresh: plan.fresh.servers)
+    rules.prepare(for: plan.rules.flatMap { $0 }, fresh: plan.fresh.rules)
     serial = plan.serial
     guard plan.topClients != topClients else { return }
     topClients = plan.topClients
@@ -130,6 +139,8 @@ extension WorkerCounts {
   }
 
   /// By series, as below.
+  mutating func took(rule: Int) { rules.add(rule, RuleColumns.taken) }
+
   mutating func beganToWait(listener: Int) { listeners.add(listener, ListenerColumns.queued) }
 
   mutating func endedToWait(listener: Int) { listeners.add(listener, ListenerColumns.dequeued) }

@@ -80,7 +80,7 @@ extension WorkerLoop {
     _ table: RouteTable
   ) {
     let listener = table.listeners[socket.listener]
-    guard needsAddresses(listener, table) else { return decide(event, &memory, table, .no) }
+    guard needsAddresses(socket.listener, table) else { return decide(event, &memory, table, .no) }
     guard let endpoints = worker.endpoints(event.id, reached: socket.local) else {
       return follow(.reject(.clientGone), event, &memory, table)
     }
@@ -113,11 +113,9 @@ extension WorkerLoop {
   }
 
   /// System calls that a relay without log, header and trust does not need.
-  func needsAddresses(_ listener: ListenerEntry, _ table: RouteTable) -> Bool {
-    let backend = table.backends[listener.backend]
-    return needs.contains(.records) || counts.clientsByBytes.isOn || !bans.isEmpty
-      || !listener.trust.entries.isEmpty || backend.header != .none
-      || backend.balance == .sourceHash || !table.sources.isEmpty
+  func needsAddresses(_ listener: Int, _ table: RouteTable) -> Bool {
+    needs.contains(.records) || counts.clientsByBytes.isOn || !bans.isEmpty
+      || !table.sources.isEmpty || table.needsAddresses(listener: listener)
   }
 
   /// A header is in: from here on its client is the client. LOCAL, UNKNOWN and the like leave the
@@ -135,8 +133,7 @@ extension WorkerLoop {
     }
     // LOCAL is the source's own connection; what its block says is about no client.
     if memory.phase == .requiredHeader, found.command == .proxy {
-      let backend = table.listeners[listener].backend
-      kept.keep(found, in: event.heldBytes, for: table.backends[backend].tlvs)
+      kept.keep(found, in: event.heldBytes, table.relayedTypes(listener: listener))
     }
     notes[event.id.slot] = kept
     decide(event, &memory, table, ending, behind: consumed)
@@ -155,9 +152,24 @@ extension WorkerLoop {
     guard table.listeners[listener].hello == nil else {
       return awaitHello(event, &memory, table, ending, behind: consumed)
     }
-    let answer = router.decide(
-      .accepted(listener: listener), under: table, for: memory.client)
+    let answer = self.answer(to: nil, event, memory, table)
     settle(answer, event, &memory, table, ending, behind: consumed)
+  }
+
+  /// What the rules of its listener say to a connection. The rule that takes it is remembered.
+  ///
+  /// - Parameter hello: nil where none is waited for.
+  mutating func answer(
+    to hello: HelloFacts?, _ event: sluice_event, _ memory: ConnectionMemory, _ table: RouteTable
+  ) -> Answer {
+    let listener = table.listener(ofSocket: event.listener)
+    let choice = Router.choice(
+      RuleFacts(hello: hello, client: memory.client, local: memory.local), listener, under: table)
+    if let rule = choice.rule {
+      rules[event.id.slot] = rule
+      if let series = table.series.rule(rule, of: listener) { counts.took(rule: series) }
+    }
+    return router.choose(choice, for: memory.client, under: table)
   }
 
   /// The first answer to a connection. Without a header of ours its server would believe one that
@@ -250,11 +262,11 @@ extension WorkerLoop {
         route.address = address
         route.congestion = congestion
         route.prefix = header.bytes(length)
-        route.connect_ms = listener.connectMs
+        route.connect_ms = entry.deadlines.connectMs ?? listener.connectMs
         route.race_ms = raceMs(event.id, memory, table)
-        route.idle_ms = listener.idleMs
-        route.half_closed_ms = listener.halfClosedMs
-        route.max_age_ms = listener.maxAgeMs
+        route.idle_ms = entry.deadlines.idleMs ?? listener.idleMs
+        route.half_closed_ms = entry.deadlines.halfClosedMs ?? listener.halfClosedMs
+        route.max_age_ms = entry.deadlines.maxAgeMs ?? listener.maxAgeMs
         route.splice = sluice_splice(entry.splice)
         // Else the client learns of the reset as it came.
         route.redial_reset = memory.tries <= entry.retries
@@ -287,7 +299,8 @@ extension WorkerLoop {
       entry.header, entry.tlvs, client: memory.client, local: memory.local,
       HeaderBuffer.Facts(
         id: memory.id, listener: listener.name, backend: entry.name, server: server.name,
-        relayed: notes[slot]?.relayed ?? [], authority: hellos[slot]?.authority ?? [],
+        relayed: notes[slot]?.relayed(by: entry.tlvs) ?? [],
+        authority: hellos[slot]?.authority ?? [],
         alpn: hellos[slot]?.alpn ?? []))
     guard let (length, dropped) = written else { return nil }
     if dropped > 0 { notes[slot, default: HeaderNotes()].dropped = dropped }
@@ -328,10 +341,14 @@ extension WorkerLoop {
         summary, memory, table, tag: event.listener, endedWallMs: wallMs)
       if let kept = notes[event.id.slot] { record.introduction = .init(kept) }
       if let kept = hellos[event.id.slot] { record.hello = .init(kept) }
+      if !rules.isEmpty, let listener, let rule = rules[event.id.slot] {
+        record.rule = table.listeners[listener].rules[rule].name
+      }
       sink.add(record)
     }
     if !notes.isEmpty { notes[event.id.slot] = nil }
     if !hellos.isEmpty { hellos[event.id.slot] = nil }
+    if !rules.isEmpty { rules[event.id.slot] = nil }
     generations.leave(memory.generation)
   }
 }

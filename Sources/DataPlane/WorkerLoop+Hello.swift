@@ -41,12 +41,11 @@ extension WorkerLoop {
     case .needMore: return false
     case .hello(let hello):
       hellos[event.id.slot] = HelloNotes(hello, in: bytes)
-      let answer = router.decide(
-        .hello(listener: listener, HelloFacts(hello)), under: table, for: memory.client)
+      let facts = HelloFacts(hello, in: bytes, for: table.listeners[listener].conditions)
+      let answer = self.answer(to: facts, event, memory, table)
       settle(answer, event, &memory, table, ending, behind: consumed)
     case .noHello(let why):
-      let answer = router.decide(
-        .hello(listener: listener, .noHello(why)), under: table, for: memory.client)
+      let answer = self.answer(to: .noHello(why), event, memory, table)
       switch answer {
       case .reject(let reason):
         worker.remember(memory, of: event.id)

@@ -1,5 +1,6 @@
 internal import CSluice
 internal import Routing
+internal import Wire
 
 /// Who may come in: the counts that all workers keep together, and their limits. What is over a
 /// limit was never counted, so that no limit is ever passed, not even for a moment.
@@ -121,10 +122,18 @@ extension WorkerLoop {
     return nil
   }
 
-  /// Turns a connection away in the words of its listener's protocol.
+  /// Turns a connection away in the words of its listener's protocol, or in those of TLS once its
+  /// ClientHello was read.
   mutating func reject(_ event: sluice_event, _ reason: RejectReason, _ table: RouteTable) {
     if !waits.isEmpty, let wait = waits.removeValue(forKey: event.id.slot) {
       end(wait, isSeated: false)
+    }
+    if !hellos.isEmpty, let hello = hellos[event.id.slot] {
+      guard let alert = reason.alert else {
+        return worker.reject(event.id, reason: reason.number)
+      }
+      let record = alert.record(for: hello.legacyVersion)
+      return worker.reject(event.id, reason: reason.number, sending: record.span)
     }
     let spoken = table.socket(tag: event.listener).flatMap { table.listeners[$0.listener].spoken }
     worker.reject(event.id, reason: reason.number, reply: spoken?.reply(to: reason))

@@ -64,7 +64,7 @@ extension WorkerLoop {
         var route = sluice_route()
         route.address = address
         route.congestion = congestion
-        route.connect_ms = listener.connectMs
+        route.connect_ms = entry.deadlines.connectMs ?? listener.connectMs
         guard let source = entry.source else { return worker.race(event.id, by: &route) }
         return source.withEndpoint { source in
           route.source = source

@@ -25,6 +25,8 @@ struct WorkerLoop: ~Copyable {
   var notes: [UInt32: HeaderNotes] = [:]
   /// By slot, of connections whose ClientHello was read.
   var hellos: [UInt32: HelloNotes] = [:]
+  /// By slot, of connections that a rule took: its place in their listener.
+  var rules: [UInt32: Int] = [:]
   /// By slot, of connections that wait for a place.
   var waits: [UInt32: Waiting] = [:]
   /// By slot, of connections that were dialled to both families of a name.

@@ -2,7 +2,7 @@ package import Wire
 
 /// Where a client goes that gives nothing to choose by.
 package enum HelloFallback: Hashable, Sendable, CaseIterable {
-  /// To the listener's backend, as if it had not been looked at.
+  /// By the rules that ask for no name and no protocol, or to the listener's backend.
   case backend
   case reject
 }
@@ -54,22 +54,50 @@ package enum HelloIntake {
   }
 }
 
-/// What a ClientHello says, as far as routing goes by it.
-package enum HelloFacts: Sendable, Equatable {
-  /// It names a host.
-  case named
-  /// There is no host name in it.
-  case unnamed
-  /// What it has for a name is none: an address literal, or bytes that no host name has.
-  case misnamed
-  /// There is no hello, and why.
-  case noHello(RejectReason)
+/// What a ClientHello says, as far as routing goes by it. With an encrypted one inside, it is the
+/// outer hello that is meant: nobody else can read the other.
+package struct HelloFacts: Sendable, Equatable {
+  package enum Form: Sendable, Equatable {
+    /// It names a host.
+    case named
+    /// There is no host name in it.
+    case unnamed
+    /// What it has for a name is none: an address literal, or bytes that no host name has.
+    case misnamed
+    /// There is no hello, and why.
+    case noHello(RejectReason)
 
-  package init(_ hello: ClientHello) {
-    switch hello.serverName?.form {
-    case nil, .empty: self = .unnamed
-    case .hostName, .trailingDot: self = .named
-    case .addressLiteral, .badCharacter, .badForm: self = .misnamed
+    package init(_ hello: ClientHello) {
+      switch hello.serverName?.form {
+      case nil, .empty: self = .unnamed
+      case .hostName, .trailingDot: self = .named
+      case .addressLiteral, .badCharacter, .badForm: self = .misnamed
+      }
     }
+  }
+
+  package let form: Form
+  /// Empty unless the form is `named`.
+  package let name: HelloName
+  /// The protocols that it offers and the listener's rules ask for, as bits of those rules.
+  package let protocols: UInt64
+
+  package init(_ form: Form, name: HelloName = HelloName(), protocols: UInt64 = 0) {
+    self.form = form
+    self.name = name
+    self.protocols = protocols
+  }
+
+  /// - Parameters:
+  ///   - bytes: those that the hello was read from.
+  ///   - rules: of the listener that is asked about; nil has none.
+  package init(_ hello: ClientHello, in bytes: Span<UInt8>, for rules: RuleTable?) {
+    form = Form(hello)
+    name = HelloName(hello.serverName, in: bytes)
+    protocols = rules?.offered(hello, in: bytes) ?? 0
+  }
+
+  package static func noHello(_ reason: RejectReason) -> HelloFacts {
+    HelloFacts(.noHello(reason))
   }
 }

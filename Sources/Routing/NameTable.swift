@@ -105,20 +105,12 @@ package struct NameTable: Sendable {
     var slot = NameTable.slot(hash, kind, slots.count)
     while slots[slot] != 0 {
       let entry = entries[Int(slots[slot]) - 1]
-      if entry.kind == kind, isEqual(entry, domain) { return least(entry, floor) }
+      if entry.kind == kind, isEqual(entry, domain) {
+        return numbers.least(floor, in: entry.numbers, entry.count)
+      }
       slot = (slot + 1) & (slots.count - 1)
     }
     return nil
-  }
-
-  private func least(_ entry: Entry, _ floor: UInt32) -> UInt32? {
-    let end = Int(entry.numbers + entry.count)
-    var (low, high) = (Int(entry.numbers), end)
-    while low < high {
-      let middle = (low + high) / 2
-      if numbers[middle] < floor { low = middle + 1 } else { high = middle }
-    }
-    return low < end ? numbers[low] : nil
   }
 
   private func isEqual(_ entry: Entry, _ domain: Span<UInt8>) -> Bool {

@@ -3,7 +3,11 @@ package import Wire
 /// Why a connection was turned away. `code` is the same word in the log, metrics and docs;
 /// `number` is what the data plane carries.
 package enum RejectReason: Error, Hashable, Sendable {
+  /// No rule takes it, and its listener has no backend of its own.
   case noRoute
+  /// A rule says `reject`, or `close`.
+  case ruleRejected
+  case ruleClosed
   /// None of the backend's servers may get connections: drained, or without weight.
   case noServer
   /// An operator has banned the client.
@@ -54,7 +58,7 @@ package enum RejectReason: Error, Hashable, Sendable {
     .noBuffers, .proxyNoAddress, .clientGone, .headerTimeout, .headerUntrusted, .headerUnknown,
     .helloProbe, .helloTimeout, .helloUnnamed, .helloMisnamed,
     .noServer, .banned, .backendFull, .listenerFull, .sourceFull, .sourceRate, .queueFull,
-    .queueTimeout, .dialReset,
+    .queueTimeout, .dialReset, .ruleRejected, .ruleClosed,
   ]
   /// Parser codes begin here, by their position in `Reason.Code.allCases`.
   private static let firstParserNumber: UInt32 = 1000
@@ -99,6 +103,8 @@ package enum RejectReason: Error, Hashable, Sendable {
   package var code: String {
     switch self {
     case .noRoute: "route.no-match"
+    case .ruleRejected: "route.rejected"
+    case .ruleClosed: "route.closed"
     case .noServer: "backend.no-server"
     case .banned: "source.banned"
     case .backendFull: "limit.backend"

@@ -23,6 +23,8 @@ package final class RouteTable: Sendable {
   private let owners: [UInt32]
   /// By backend: whether it or any of its servers has a limit.
   private let limited: [Bool]
+  /// By listener: what its rules and its own backend may lead to.
+  private let reaches: [Reach]
   /// All of it that routed connections still ask for, without the trust, which is most of its
   /// size; nil when it trusts nobody anyway.
   package let remainder: RouteTable?
@@ -45,7 +47,8 @@ package final class RouteTable: Sendable {
     let series =
       series
       ?? SeriesPlan(
-        listeners: listeners.count, backends: backends.count, servers: servers.count)
+        listeners: listeners.count, backends: backends.count, servers: servers.count,
+        rules: listeners.map(\.rules.count))
     precondition(series.listeners.count == listeners.count)
     precondition(series.backends.count == backends.count)
     precondition(series.servers.count == servers.count)
@@ -83,7 +86,7 @@ package final class RouteTable: Sendable {
       owners += repeatElement(UInt32(index), count: backend.servers.count)
     }
     precondition(owners.count == servers.count)
-    for listener in listeners { precondition(backends.indices.contains(listener.backend)) }
+    reaches = listeners.map { Reach(of: $0, in: backends) }
     self.listeners = listeners
     self.backends = backends
     self.servers = servers
@@ -98,6 +101,16 @@ package final class RouteTable: Sendable {
     balance = parts.balance
     self.remainder = remainder
   }
+
+  /// Whether the client's address or the one it reached decides anything about the connections of
+  /// a listener, or is told to a server of any backend they may be sent to.
+  package func needsAddresses(listener: Int) -> Bool { reaches[listener].needsAddresses }
+
+  /// The types of received TLVs that any of those backends gets.
+  package func relayedTypes(listener: Int) -> [UInt8] { reaches[listener].relayed }
+
+  /// All backends that connections of a listener may be sent to, ascending.
+  package func backends(ofListener listener: Int) -> [Int] { reaches[listener].backends }
 
   /// The backend that a server belongs to.
   package func backend(ofServer server: Int) -> Int { Int(owners[server]) }
@@ -143,6 +156,27 @@ package final class RouteTable: Sendable {
   }
 }
 
+/// What connections of a listener may come to.
+private struct Reach: Sendable {
+  let backends: [Int]
+  let needsAddresses: Bool
+  let relayed: [UInt8]
+
+  init(of listener: ListenerEntry, in all: [BackendEntry]) {
+    var places: Set<Int> = []
+    if let backend = listener.backend { places.insert(backend) }
+    for rule in listener.rules {
+      if case .backend(let backend) = rule.action { places.insert(backend) }
+    }
+    for place in places { precondition(all.indices.contains(place)) }
+    backends = places.sorted()
+    needsAddresses =
+      !listener.trust.entries.isEmpty || listener.conditions?.needsAddresses ?? false
+      || places.contains { all[$0].header != .none || all[$0].balance == .sourceHash }
+    relayed = places.reduce(into: Set()) { $0.formUnion(all[$1].tlvs.relay) }.sorted()
+  }
+}
+
 /// A listening socket. Its tag is its own as long as the process lives, whatever tables come and
 /// go, and is never another socket's.
 package struct SocketEntry: Sendable {
@@ -163,7 +197,12 @@ package struct SocketEntry: Sendable {
 /// A listener as the data plane needs it. Times are milliseconds, 0 is off.
 package struct ListenerEntry: Sendable {
   package let name: String
-  package let backend: Int
+  /// For those that no rule takes; nil turns them away.
+  package let backend: Int?
+  /// In the order in which they are asked.
+  package let rules: [RuleEntry]
+  /// What they ask for; nil without rules.
+  package let conditions: RuleTable?
   package let connectMs: UInt32
   package let idleMs: UInt32
   package let halfClosedMs: UInt32
@@ -191,13 +230,17 @@ package struct ListenerEntry: Sendable {
   package let connectionBandwidth: UInt64
 
   package init(
-    name: String, backend: Int, connectMs: UInt32, idleMs: UInt32, halfClosedMs: UInt32,
-    maxAgeMs: UInt32, trust: TrustTable = TrustTable(), headerMs: UInt32 = 3000,
+    name: String, backend: Int?, rules: [RuleEntry] = [], conditions: RuleTable? = nil,
+    connectMs: UInt32, idleMs: UInt32, halfClosedMs: UInt32, maxAgeMs: UInt32,
+    trust: TrustTable = TrustTable(), headerMs: UInt32 = 3000,
     headerLimit: Int = ProxyV2.defaultReceiveLimit, acceptsUnknown: Bool = true,
     hello: HelloPolicy? = nil, prefaceMs: UInt32 = 10_000,
     spoken: SpokenProtocol? = nil, maxConnections: UInt32 = 0, queue: QueueRule? = nil,
     bandwidth: UInt64 = 0, connectionBandwidth: UInt64 = 0
   ) {
+    precondition(rules.count == conditions?.count ?? 0)
+    self.rules = rules
+    self.conditions = conditions
     self.queue = queue
     self.bandwidth = bandwidth
     self.connectionBandwidth = connectionBandwidth
@@ -221,6 +264,25 @@ package struct ListenerEntry: Sendable {
     var entry = self
     entry.trust = TrustTable()
     return entry
+  }
+}
+
+/// The deadlines of a backend's connections that are not those of their listener, in milliseconds;
+/// nil is as there, 0 is off.
+package struct DeadlineOverrides: Hashable, Sendable {
+  package var connectMs: UInt32?
+  package var idleMs: UInt32?
+  package var halfClosedMs: UInt32?
+  package var maxAgeMs: UInt32?
+
+  package init(
+    connectMs: UInt32? = nil, idleMs: UInt32? = nil, halfClosedMs: UInt32? = nil,
+    maxAgeMs: UInt32? = nil
+  ) {
+    self.connectMs = connectMs
+    self.idleMs = idleMs
+    self.halfClosedMs = halfClosedMs
+    self.maxAgeMs = maxAgeMs
   }
 }
 
@@ -273,15 +335,18 @@ package struct BackendEntry: Sendable {
   package let tlvs: TLVPlan
   /// Whether a client's first bytes may be a PROXY header of its own, when we send none.
   package let passesClientHeader: Bool
+  package let deadlines: DeadlineOverrides
 
   package init(
     name: String, servers: Range<Int>, retries: Int, header: ProxyHeaderVersion,
     splice: SpliceEngine, source: SocketAddress?, congestion: String,
     tlvs: TLVPlan = TLVPlan(), passesClientHeader: Bool = false,
     balance: BalanceKind = .roundRobin, slowStartMs: UInt32 = 0, panicPercent: Int = 0,
-    maxConnections: UInt32 = 0, retryPercent: Int = 100
+    maxConnections: UInt32 = 0, retryPercent: Int = 100,
+    deadlines: DeadlineOverrides = DeadlineOverrides()
   ) {
     precondition(!servers.isEmpty)
+    self.deadlines = deadlines
     self.name = name
     self.servers = servers
     self.retries = retries

@@ -40,37 +40,63 @@ package struct Router: ~Copyable {
   /// The answer under the table that a connection was accepted under: its indexes mean nothing in
   /// one that was installed meanwhile.
   ///
-  /// - Parameter client: whose it is, where that is known.
+  /// - Parameters:
+  ///   - client: whose it is, where that is known.
+  ///   - local: the address it reached, likewise.
   package mutating func decide(
-    _ ask: Ask, under table: RouteTable, for client: SocketAddress? = nil
+    _ ask: Ask, under table: RouteTable, for client: SocketAddress? = nil,
+    at local: SocketAddress? = nil
   ) -> Answer {
     switch ask {
     case .accepted(let listener):
-      guard table.listeners.indices.contains(listener) else { return .reject(.noRoute) }
-      return choose(table.listeners[listener].backend, for: client, under: table)
-    case .hello(let listener, let facts):
-      guard table.listeners.indices.contains(listener) else { return .reject(.noRoute) }
-      switch Router.backend(for: facts, table.listeners[listener]) {
-      case .success(let backend): return choose(backend, for: client, under: table)
-      case .failure(let reason): return .reject(reason)
-      }
+      let facts = RuleFacts(client: client, local: local)
+      return choose(Router.choice(facts, listener, under: table), for: client, under: table)
+    case .hello(let listener, let hello):
+      let facts = RuleFacts(hello: hello, client: client, local: local)
+      return choose(Router.choice(facts, listener, under: table), for: client, under: table)
     case .dialFailed(let failure):
       return again(after: failure, under: table)
     }
   }
 
-  /// The backend by what the client's first bytes say.
-  private static func backend(
-    for facts: HelloFacts, _ listener: ListenerEntry
-  ) -> Result<Int, RejectReason> {
-    let policy = listener.hello ?? HelloPolicy()
-    switch facts {
+  /// Where a listener's rules send a connection, and its own backend those that none takes.
+  package static func choice(
+    _ facts: RuleFacts, _ listener: Int, under table: RouteTable
+  ) -> RouteChoice {
+    guard table.listeners.indices.contains(listener) else { return .init(nil, .reject(.noRoute)) }
+    let entry = table.listeners[listener]
+    if let hello = facts.hello, let reason = Router.fault(of: hello, entry.hello ?? HelloPolicy()) {
+      return .init(nil, .reject(reason))
+    }
+    if let rule = entry.conditions?.first(facts) {
+      switch entry.rules[rule].action {
+      case .backend(let backend): return .init(rule, .backend(backend))
+      case .reject: return .init(rule, .reject(.ruleRejected))
+      case .close: return .init(rule, .reject(.ruleClosed))
+      }
+    }
+    return .init(nil, entry.backend.map { .backend($0) } ?? .reject(.noRoute))
+  }
+
+  /// Why a client is turned away before any rule is asked.
+  private static func fault(of hello: HelloFacts, _ policy: HelloPolicy) -> RejectReason? {
+    switch hello.form {
     // There is nobody to serve.
-    case .noHello(.helloProbe): return .failure(.helloProbe)
-    case .noHello(let reason) where policy.notTLS == .reject: return .failure(reason)
-    case .unnamed where policy.withoutName == .reject: return .failure(.helloUnnamed)
-    case .misnamed where policy.withoutName == .reject: return .failure(.helloMisnamed)
-    case .named, .unnamed, .misnamed, .noHello: return .success(listener.backend)
+    case .noHello(.helloProbe): .helloProbe
+    case .noHello(let reason) where policy.notTLS == .reject: reason
+    case .unnamed where policy.withoutName == .reject: .helloUnnamed
+    case .misnamed where policy.withoutName == .reject: .helloMisnamed
+    case .named, .unnamed, .misnamed, .noHello: nil
+    }
+  }
+
+  /// The server that a choice comes to.
+  package mutating func choose(
+    _ choice: RouteChoice, for client: SocketAddress?, under table: RouteTable
+  ) -> Answer {
+    switch choice.target {
+    case .backend(let backend): choose(backend, for: client, under: table)
+    case .reject(let reason): .reject(reason)
     }
   }
 
@@ -143,6 +169,24 @@ package enum Ask: Sendable, Equatable {
   case hello(listener: Int, HelloFacts)
   /// Its server was not reached.
   case dialFailed(DialFailure)
+}
+
+/// What the rules of a listener come to.
+package struct RouteChoice: Sendable, Equatable {
+  package enum Target: Sendable, Equatable {
+    /// An index into the table's backends.
+    case backend(Int)
+    case reject(RejectReason)
+  }
+
+  /// The rule that took it; nil where none did.
+  package let rule: Int?
+  package let target: Target
+
+  fileprivate init(_ rule: Int?, _ target: Target) {
+    self.rule = rule
+    self.target = target
+  }
 }
 
 package struct DialFailure: Sendable, Equatable {

@@ -10,6 +10,8 @@ package struct SeriesPlan: Hashable, Sendable {
   package var listeners: [Int]
   package var backends: [Int]
   package var servers: [Int]
+  /// By listener, and by rule in its order.
+  package var rules: [[Int]]
   /// Numbers that stand for another name than in the table before, or for none before: they begin
   /// at zero.
   package var fresh: Fresh
@@ -20,8 +22,12 @@ package struct SeriesPlan: Hashable, Sendable {
     package var listeners: [Int]
     package var backends: [Int]
     package var servers: [Int]
+    package var rules: [Int]
 
-    package init(listeners: [Int] = [], backends: [Int] = [], servers: [Int] = []) {
+    package init(
+      listeners: [Int] = [], backends: [Int] = [], servers: [Int] = [], rules: [Int] = []
+    ) {
+      self.rules = rules
       self.listeners = listeners
       self.backends = backends
       self.servers = servers
@@ -29,9 +35,10 @@ package struct SeriesPlan: Hashable, Sendable {
   }
 
   package init(
-    serial: UInt64, listeners: [Int], backends: [Int], servers: [Int], fresh: Fresh = Fresh(),
-    topClients: Int = 0
+    serial: UInt64, listeners: [Int], backends: [Int], servers: [Int], rules: [[Int]] = [],
+    fresh: Fresh = Fresh(), topClients: Int = 0
   ) {
+    self.rules = rules
     self.serial = serial
     self.listeners = listeners
     self.backends = backends
@@ -41,9 +48,24 @@ package struct SeriesPlan: Hashable, Sendable {
   }
 
   /// Numbers that follow the order of the table; for tables that no other one follows.
-  package init(listeners: Int, backends: Int, servers: Int) {
+  ///
+  /// - Parameter rules: how many each listener has.
+  package init(listeners: Int, backends: Int, servers: Int, rules: [Int] = []) {
+    var first = 0
+    let numbers = rules.map { count in
+      defer { first += count }
+      return Array(first..<(first + count))
+    }
     self.init(
       serial: 0, listeners: Array(0..<listeners), backends: Array(0..<backends),
-      servers: Array(0..<servers))
+      servers: Array(0..<servers), rules: numbers)
+  }
+
+  /// Nil for a rule that is not counted.
+  package func rule(_ rule: Int, of listener: Int) -> Int? {
+    guard rules.indices.contains(listener), rules[listener].indices.contains(rule) else {
+      return nil
+    }
+    return rules[listener][rule]
   }
 }

@@ -10,7 +10,8 @@ package enum SpokenProtocol: String, Sendable, Hashable, CaseIterable {
   ///
   /// Each is a temporary refusal in the words of its protocol: RFC 5321 section 3.8 (421) with
   /// RFC 3463's 4.3.2 ("system not accepting network messages") or 4.7.0 for what is about the
-  /// client; RFC 9051 section 7.1.5 (`* BYE` in place of a greeting) with RFC 5530's UNAVAILABLE;
+  /// client (and of 4.7.1, "delivery not authorized", for what a rule turns away); RFC 9051 section
+  /// 7.1.5 (`* BYE` in place of a greeting) with RFC 5530's UNAVAILABLE;
   /// RFC 1939 section 4 (`-ERR`) with RFC 3206's SYS/TEMP; RFC 5804 section 1.3 (BYE) with
   /// TRYLATER.
   package func reply(to reason: RejectReason) -> StaticString? {
@@ -19,7 +20,8 @@ package enum SpokenProtocol: String, Sendable, Hashable, CaseIterable {
     case .noServer, .backendFull, .listenerFull, .queueFull, .queueTimeout, .dialRefused,
       .dialTimeout, .dialUnreachable, .dialNoLocalAddress, .dialReset, .dialFailed, .noBuffers:
       notNow
-    case .noRoute, .banned, .proxyNoAddress, .clientGone, .headerTimeout, .headerUntrusted,
+    case .ruleRejected, .noRoute: notHere
+    case .ruleClosed, .banned, .proxyNoAddress, .clientGone, .headerTimeout, .headerUntrusted,
       .headerUnknown, .helloProbe, .helloTimeout, .helloUnnamed, .helloMisnamed, .parser:
       nil
     }
@@ -31,6 +33,15 @@ package enum SpokenProtocol: String, Sendable, Hashable, CaseIterable {
     case .imap: "* BYE [UNAVAILABLE] Service not available, try again later\r\n"
     case .pop3: "-ERR [SYS/TEMP] Service not available, try again later\r\n"
     case .sieve: "BYE (TRYLATER) \"Service not available, try again later\"\r\n"
+    }
+  }
+
+  private var notHere: StaticString {
+    switch self {
+    case .smtp: "421 4.7.1 Not served here\r\n"
+    case .imap: "* BYE Not served here\r\n"
+    case .pop3: "-ERR [SYS/PERM] Not served here\r\n"
+    case .sieve: "BYE \"Not served here\"\r\n"
     }
   }
 

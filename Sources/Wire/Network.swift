@@ -96,6 +96,21 @@ extension Network {
     }
   }
 
+  /// Whether every address of `other` lies in this network.
+  package func contains(_ other: Network) -> Bool {
+    switch (self, other) {
+    case (.ipv4(let base, let prefix), .ipv4(let word, let longer)):
+      longer >= prefix && word & Network.mask32(UInt32(prefix)) == base
+    case (.ipv6(let high, let low, let prefix), .ipv6(let wordHigh, let wordLow, let longer)):
+      longer >= prefix && wordHigh & Network.mask64(UInt32(prefix)) == high
+        && wordLow & Network.mask64(prefix < 64 ? 0 : UInt32(prefix) - 64) == low
+    case (.unix, .unix): true
+    case (.ipv4, .ipv6), (.ipv4, .unix), (.ipv6, .ipv4), (.ipv6, .unix), (.unix, .ipv4),
+      (.unix, .ipv6):
+      false
+    }
+  }
+
   /// The first `bits` of 32, set. A shift by the full width is zero, not undefined, in Swift.
   private static func mask32(_ bits: UInt32) -> UInt32 { UInt32.max << (32 - min(bits, 32)) }
 

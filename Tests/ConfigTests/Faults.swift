@@ -76,7 +76,7 @@ enum Faults {
         + #""unix:/run/x.sock", or a list"#),
     Case(
       "listeners:\n  ¦a: { bind: \":25\" }\nbackends: { b: { servers: [127.0.0.1:1] } }",
-      #"listener "a" has no backend; it takes the name of a backend"#),
+      #"listener "a" has no backend and no rules; backend takes the name of a backend"#),
     Case(
       "listeners: { a: { bind: \":25\", backend: b } }\nbackends: { ¦b: { retries: 1 } }",
       #"backend "b" has no servers; it takes a list of addresses such as "192.0.2.10:25", names "#

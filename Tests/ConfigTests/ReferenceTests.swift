@@ -91,7 +91,7 @@ import Testing
 
   @Test func examplesAreGood() throws {
     let examples = try ReferenceTests.examples()
-    #expect(examples.count == 13)
+    #expect(examples.count == 14)
     let surroundings = Surroundings(
       contents: { _, _ in .success(.directory([])) },
       variable: { $0 == "POSTFIX" ? "127.0.0.1:10025" : nil })

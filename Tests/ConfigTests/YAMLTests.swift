@@ -86,7 +86,12 @@ func expectRoundTrip(
 
   /// Each key of the schema is there, as itself or as a comment.
   @Test func withDefaultsEveryKeyIsThere() throws {
-    let yaml = try #require(parse(SnapshotTests.full).snapshot).yaml(defaults: true)
+    let rules = RuleTests.file(
+      "[{ sni: a.b, alpn: h2, from: unix, to-address: 10.0.0.1, to-port: 1, backend: b }, "
+        + "{ sni: c.b, action: reject }]", "backend: c")
+    let yaml = try [SnapshotTests.full, rules].map {
+      try #require(parse($0).snapshot).yaml(defaults: true)
+    }.joined()
     let keys = Set(
       yaml.split(whereSeparator: { " \n{[#".contains($0) })
         .filter { $0.hasSuffix(":") }.map { String($0.dropLast()) })

@@ -205,6 +205,8 @@ import Wire
       told(.init(serverName: Array("a\"\\\n\u{1b}[1m".utf8), protocols: [0xff, 0x22]))
         == #","sni":"a\"\\\u000a\u001b[1m","alpn":"\#u{fffd}\"","ech":false}"# + "\n")
     var record = Self.full
+    record.rule = "tenant-a"
+    #expect(line(record) == bare + #","rule":"tenant-a"}"# + "\n")
     record.hello = .init(serverName: Array("a b".utf8))
     #expect(line(record, .text, [.sni, .alpn, .ech]) == "sni=\"a b\" alpn=- ech=false\n")
   }

@@ -20,9 +20,9 @@ private func serverName(_ name: String) -> [UInt8] {
   return [0, 0, 0, count + 5, 0, count + 3, 0, 0, count] + Array(name.utf8)
 }
 
-private func facts(_ bytes: [UInt8]) -> HelloFacts? {
+private func facts(_ bytes: [UInt8]) -> HelloFacts.Form? {
   guard case .hello(let hello) = HelloIntake.decide(bytes.span, .no) else { return nil }
-  return HelloFacts(hello)
+  return HelloFacts(hello, in: bytes.span, for: nil).form
 }
 
 @Suite struct HelloIntakeTests {
@@ -84,7 +84,7 @@ private func facts(_ bytes: [UInt8]) -> HelloFacts? {
 }
 
 @Suite struct HelloRoutingTests {
-  private func answer(_ facts: HelloFacts, _ policy: HelloPolicy) -> Answer {
+  private func answer(_ form: HelloFacts.Form, _ policy: HelloPolicy) -> Answer {
     let table = RouteTable(
       listeners: [
         ListenerEntry(
@@ -98,6 +98,7 @@ private func facts(_ bytes: [UInt8]) -> HelloFacts? {
       ],
       servers: [ServerEntry(name: "s", address: .ipv4(0x7f00_0001, port: 1))])
     var router = Router(table, seed: 0)
+    let facts = HelloFacts(form)
     #expect(router.decide(.hello(listener: 1, facts)) == .reject(.noRoute))
     return router.decide(.hello(listener: 0, facts))
   }
@@ -139,7 +140,7 @@ private func facts(_ bytes: [UInt8]) -> HelloFacts? {
       ],
       servers: (1...2).map { ServerEntry(name: "\($0)", address: .ipv4(0x7f00_0001, port: $0)) })
     var router = Router(table, seed: 0)
-    let servers = (0..<4).map { _ in router.decide(.hello(listener: 0, .named)) }
+    let servers = (0..<4).map { _ in router.decide(.hello(listener: 0, HelloFacts(.named))) }
     #expect(servers == [0, 1, 0, 1].map { .route(backend: 0, server: $0) })
   }
 }

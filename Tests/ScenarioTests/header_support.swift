@@ -144,6 +144,8 @@ struct HeaderRecord: Sendable {
   var saysHello: Bool { fields["sni"] != nil }
   var sni: String? { fields["sni"]?.string }
   var alpn: String? { fields["alpn"]?.string }
+  /// Only lines of connections that a rule took have it.
+  var rule: String? { fields["rule"]?.string }
   var offersECH: Bool? { fields["ech"]?.boolean }
 }
 
@@ -158,6 +160,10 @@ struct TrustSetup: Sendable {
   var type = "server-first"
   var listener = ""
   var backend = "send-proxy: v2"
+  /// More backends, each a line.
+  var backends: [String] = []
+  /// Whether the listener has a backend beside its rules.
+  var hasFallback = true
 
   init(_ engine: Engine, servers: [Endpoint], host: String = "127.0.0.1") {
     self.engine = engine
@@ -176,9 +182,10 @@ struct TrustSetup: Sendable {
       timeouts: { \(timeouts) }
       \(top)
       listeners:
-        front: { bind: "\(bind)", type: \(type), backend: back\(listener) }
+        front: { bind: "\(bind)", type: \(type)\(hasFallback ? ", backend: back" : "")\(listener) }
       backends:
         back: { servers: [\(list)], splice: \(engine.splice)\(backend) }
+        \(backends.joined(separator: "\n  "))
 
       """
   }

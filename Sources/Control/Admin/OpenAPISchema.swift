@@ -165,6 +165,7 @@ extension OpenAPISchema {
           "client?": .text("The real client; absent until it is known."),
           "sender?": .text("Who really connected, where it spoke for the client."),
           "backend?": .text(), "server?": .text(),
+          "rule?": .text("The rule of its listener that took it; absent where none did."),
           "isDialled": .flag("Whether its server was reached."), "ageSeconds": .number(),
           "idleSeconds": .number(), "bytesUp": .integer(), "bytesDown": .integer(),
         ])

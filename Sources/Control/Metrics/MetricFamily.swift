@@ -72,6 +72,10 @@ extension MetricFamily {
     "sluice_listener_queued_total", .counter, ["listener"],
     "Connections that met a limit and began to wait for a place.")
 
+  static let ruleTaken = MetricFamily(
+    "sluice_rule_taken_total", .counter, ["listener", "rule"],
+    "Connections that a rule took; rules that took none are left out.")
+
   static let backendConnections = MetricFamily(
     "sluice_backend_connections", .gauge, ["backend"],
     "Connections that are at a server of the backend now or being dialled.")
@@ -169,7 +173,7 @@ extension MetricFamily {
     buildInfo, connections, connectionsLimit, generation, loadedTime, reloads, bans,
     listenerConnections, listenerAccepted, listenerBytes, listenerSpliced, listenerEnds,
     listenerRejected, listenerHeaders, listenerProbes, listenerDuration, listenerQueue,
-    listenerQueued, backendConnections, backendDials, backendDialFailures, backendBytes,
+    listenerQueued, ruleTaken, backendConnections, backendDials, backendDialFailures, backendBytes,
     backendConnect, backendFirstByte, serverUp,
     serverWeight, serverConnections, serverDials, serverDialFailures, serverBytes, serverConnect,
     workerUp, workerConnections, workerTurns, workerPromotions, workerDemotions, workerPipes,

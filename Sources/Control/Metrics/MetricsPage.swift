@@ -114,6 +114,10 @@ private struct MetricsPage {
   private mutating func writeQueues() {
     each(.listenerQueue, counts.listeners, \.row.name) { $0.waiting }
     each(.listenerQueued, counts.listeners, \.row.name) { $0.queued }
+    text.begin(.ruleTaken)
+    for rule in counts.rules {
+      text.sample(.ruleTaken, [rule.row.name.listener, rule.row.name.rule], rule.taken)
+    }
   }
 
   mutating func writeBackends() {
