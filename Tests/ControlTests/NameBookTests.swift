@@ -125,6 +125,33 @@ import Wire
     #expect((book.nextNs ?? 0) / ms == atMs + 60_000)
   }
 
+  /// The name server denies the name for a minute: at each moment of it the server that was known
+  /// is still served. With nobody in need the name is asked for ever more seldom; when somebody
+  /// fails to connect all the while, as often as the floor allows and no more. Then the first good
+  /// answer counts.
+  @Test(arguments: [false, true])
+  func deniedForAMinute(somebodyFails: Bool) {
+    var book = book()
+    round(&book, four(1, ttlMs: 1000), atMs: 0)
+    var rounds: [UInt64] = []
+    var notes: [NameBook.Note] = []
+    for atMs in stride(from: UInt64(1000), to: 61_000, by: 50) {
+      if somebodyFails { book.hurry(target, nowNs: atMs * ms) }
+      if let nextNs = book.nextNs, nextNs <= atMs * ms {
+        let denied = Finding.failed("no such name")
+        notes += round(&book, denied, denied, atMs: atMs)
+        rounds.append(atMs / 1000)
+      }
+      #expect(hosts(book) == ["192.0.2.1:25"])
+    }
+    #expect(rounds == (somebodyFails ? Array(1...60) : [1, 2, 4, 8, 16, 32]))
+    #expect(notes == [.lost(name, reason: "no such name", kept: 1)])
+    book.hurry(target, nowNs: 61_000 * ms)
+    #expect(book.nextNs == 61_000 * ms)
+    #expect(round(&book, four(2), atMs: 61_000) == [.found(name, ["192.0.2.2"])])
+    #expect(hosts(book) == ["192.0.2.2:25"])
+  }
+
   @Test func nothingYet() {
     var book = book()
     let notes = round(&book, .failed("no name server answered in time"), .absent, atMs: 0)
