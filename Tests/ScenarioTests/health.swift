@@ -147,6 +147,32 @@ func hangAfterAccept(onDown: String) throws {
   try good.stop()
 }
 
+// A server that was good takes connections and says nothing any more: after as many checks as
+// `fall` says it is out, and who hangs on it is let go.
+@Test("a good server hangs", arguments: [2, 3])
+func aGoodServerHangs(fall: Int) throws {
+  let server = try Greeter(.greets("220 good\r\n"))
+  let check = """
+    check: { type: smtp, interval: 200ms, timeout: 300ms, rise: 1, fall: \(fall), jitter: 0%,
+      on-down: close }
+    """
+  try withChecked([server.endpoint], check) { sluice in
+    try wait(for: "a few checks") { server.accepted >= 3 }
+    #expect(try hearing(sluice).hasPrefix("220 good"))
+    server.change(to: .hangs)
+    let before = server.accepted
+    let clients = try (0..<5).map { _ in try sluice.connect() }
+    for client in clients { #expect(try client.readToEnd().bytes.isEmpty) }
+    let name = "server back/\(server.endpoint)"
+    #expect(sluice.saidCount("\(name) is down: timed out waiting for a greeting") == 1)
+    // The one that was under way when it changed was good; the next may have begun already.
+    let checks = server.accepted - before - clients.count
+    #expect((fall...fall + 1).contains(checks), "\(checks) checks")
+    #expect(try sluice.records(6).count { $0.end == "server.down" } == 5)
+  }
+  try server.stop()
+}
+
 /// How a server dies.
 enum Death: Sendable, CaseIterable {
   case refuses, isBlackHole, resets

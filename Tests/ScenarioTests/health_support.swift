@@ -26,12 +26,13 @@ final class Greeter: Sendable {
   }
 
   private struct State {
+    var manners: [Manner]
     var isStopping = false
     var accepted = 0
   }
 
   private let listener: ListeningSocket
-  private let state = Guarded(State())
+  private let state: Guarded<State>
   private let job = Guarded<Job<Void>?>(nil)
   var endpoint: Endpoint { listener.endpoint }
   /// Connections it has taken.
@@ -39,15 +40,16 @@ final class Greeter: Sendable {
 
   init(_ manners: Manner..., at endpoint: Endpoint = .loopback(0)) throws {
     listener = try ListeningSocket(endpoint)
+    state = Guarded(State(manners: manners))
     let made = Job("greeter") { [listener, state] in
       var held: [StreamSocket] = []
       while !state.withLock({ $0.isStopping }) {
         guard let client = try listener.accept(withinMs: 20) else { continue }
-        let turn = state.withLock { state in
+        let manner = state.withLock { state in
           state.accepted += 1
-          return state.accepted - 1
+          return state.manners[(state.accepted - 1) % state.manners.count]
         }
-        switch manners[turn % manners.count] {
+        switch manner {
         case .greets(let greeting):
           try? client.write(greeting)
           if greeting.hasPrefix("220") { try? Greeter.answerCheck(client) }
@@ -60,6 +62,9 @@ final class Greeter: Sendable {
     }
     job.withLock { $0 = made }
   }
+
+  /// From the next connection on.
+  func change(to manner: Manner) { state.withLock { $0.manners = [manner] } }
 
   /// A check says EHLO and QUIT; clients of these tests say nothing.
   private static func answerCheck(_ client: StreamSocket) throws {
