@@ -6,6 +6,9 @@ package enum DurationText {
     package let description: String
   }
 
+  /// As the file would write it; 0 is `off`.
+  package static func text(ms: UInt32) -> String { Scalar.text(ofDurationMs: ms) }
+
   package static func seconds(_ text: String) throws(Fault) -> Double {
     do throws(Unreadable) {
       return Double(try Scalar.duration(text, mayBeOff: false, mayBeZero: true)) / 1000

@@ -1,4 +1,4 @@
-import Routing
+package import Routing
 import Wire
 
 extension Snapshot {
@@ -155,6 +155,19 @@ extension RuleConditions {
   }
 
   private static let shown = 4
+
+  /// One of the lists, in the same words.
+  package func words(of condition: RuleCondition) -> String {
+    let list =
+      switch condition {
+      case .name: RuleConditions(names: names)
+      case .alpn: RuleConditions(protocols: protocols)
+      case .source: RuleConditions(sources: sources)
+      case .address: RuleConditions(addresses: addresses)
+      case .port: RuleConditions(ports: ports)
+      }
+    return list.words.first ?? ""
+  }
 }
 
 extension Snapshot {

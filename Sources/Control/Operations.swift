@@ -10,6 +10,8 @@ package protocol Operations: AnyObject, Sendable {
   func listeners() -> [ListenerStatus]
   func backends() -> [BackendStatus]
   func sessions(_ query: SessionQuery) throws(Failure) -> SessionList
+  /// What would become of a connection. Throws `notFound` and `invalid`.
+  func explain(_ query: ExplainQuery) throws(Failure) -> Explanation
   func kill(_ request: KillRequest) throws(Failure) -> KillResult
   /// Two phases; a refused one is a result, not an error. Throws `busy` while another one runs.
   func reload(_ request: ReloadRequest) throws(Failure) -> ReloadResult

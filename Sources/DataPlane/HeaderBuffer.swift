@@ -169,6 +169,9 @@ internal import Wire
     return length
   }
 
+  /// The first bytes, for whoever keeps them.
+  func copy(_ length: Int) -> [UInt8] { unsafe Array(storage[..<length]) }
+
   /// The first bytes, lent until the next `encode`.
   func bytes(_ length: Int) -> sluice_bytes {
     var bytes = sluice_bytes()

@@ -11,7 +11,7 @@ struct Sluice: ParsableCommand {
     version: Commands.version,
     subcommands: [
       Run.self, Check.self, SchemaCommand.self, ProbeCommand.self, DecodeProxyCommand.self,
-      CtlCommand.self, Demo.self, Version.self,
+      ExplainCommand.self, CtlCommand.self, Demo.self, Version.self,
     ])
 }
 

@@ -62,6 +62,23 @@ final class NotedOperations: Operations {
     return SessionList(sessions: sessions, next: "x")
   }
 
+  func explain(_ query: ExplainQuery) throws(Failure) -> Explanation {
+    try note("explain \(query)")
+    var explained = Explanation(
+      listener: query.listener, type: "tls", client: query.from, local: query.to ?? "-",
+      sni: query.sni ?? "mail.example", alpn: query.alpn,
+      timeouts: .init(prefaceMs: 1, connectMs: 2, idleMs: 0, halfClosedMs: 3, maxAgeMs: 4))
+    explained.rules = [
+      .init(name: "a", matches: false, why: "wants x"), .init(name: "b", matches: true),
+    ]
+    (explained.rule, explained.reason, explained.reply) = ("b", "route.rejected", "421")
+    explained.backend = .init(
+      name: "b", balance: "round-robin", retries: 2,
+      servers: [.init(name: "s", weight: 1, isBackup: false, state: .up)], sendProxy: "v2",
+      header: "0d0a", fields: [.init(name: "version", value: "2", offset: 12, length: 1)])
+    return explained
+  }
+
   func kill(_ request: KillRequest) throws(Failure) -> KillResult {
     try note("kill \(request.id ?? "matching \(request.matching?.listener ?? "")")")
     return KillResult(killed: 1)

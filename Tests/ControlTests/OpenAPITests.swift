@@ -44,7 +44,10 @@ import Testing
       if let schema = document.schema(ofRequest: operation) {
         try document.check(try JSONValue(body), schema)
       }
-      let query = operation.method == "delete" ? "?network=192.0.2.1" : ""
+      let query =
+        operation.method == "delete"
+        ? "?network=192.0.2.1"
+        : operation.path == "/v1/explain" ? "?listener=a&from=192.0.2.1" : ""
       let reply = try admin.call(
         operation.method.uppercased(), operation.path + query, body: body)
       #expect(reply.status == 200, "\(operation.path): \(reply.body)")

@@ -54,6 +54,7 @@ final class PageStage: Operations {
 
   // Nothing here is ever asked by the page.
   func sessions(_ query: SessionQuery) throws(Failure) -> SessionList { throw PageStage.refusal }
+  func explain(_ query: ExplainQuery) throws(Failure) -> Explanation { throw PageStage.refusal }
   func kill(_ request: KillRequest) throws(Failure) -> KillResult { throw PageStage.refusal }
   func reload(_ request: ReloadRequest) throws(Failure) -> ReloadResult { throw PageStage.refusal }
   func drain(_ target: Target) throws(Failure) { throw PageStage.refusal }

@@ -70,7 +70,10 @@ import Testing
 }
 
 @Suite struct ExampleTests {
-  @Test(arguments: ["tools/packaging/sluice.yaml", "docs/docker/sluice.yaml"])
+  @Test(arguments: [
+    "tools/packaging/sluice.yaml", "docs/docker/sluice.yaml",
+    "docs/examples/docker-mailserver.yaml",
+  ])
   func theExampleHasNoFault(path: String) throws {
     let directory = try TemporaryDirectory()
     let file = directory.file("sluice.yaml")

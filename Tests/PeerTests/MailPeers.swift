@@ -46,6 +46,10 @@ final class MailPeers: Sendable {
   static func shared() throws -> MailPeers { try started.get() }
   private static let started = Result { try MailPeers() }
 
+  /// Another pair, with a certificate of its own.
+  static func second() throws -> MailPeers { try startedSecond.get() }
+  private static let startedSecond = Result { try MailPeers() }
+
   private init() throws {
     base = ReservedPort.takeBlock(UInt16(Service.allCases.count))
     var limits = ChildProcess.Limits()

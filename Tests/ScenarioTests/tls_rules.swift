@@ -138,3 +138,96 @@ func rulesOfServerFirst(engine: Engine) throws {
     #expect(records.map(\.reason) == [nil, nil, "route.rejected"])
   }
 }
+
+// However a hello is cut, into segments or records, the same rule takes it and the server gets the
+// same bytes.
+@Test("a rule and a hello cut anywhere", arguments: Engine.eventSources)
+func ruleForCutHello(engine: Engine) throws {
+  let servers = try (0..<3).map { _ in try ListeningSocket() }
+  try withTrust(setup(engine, servers)) { proxy in
+    let hello = TLSHello("x.y.b.example", alpn: ["smtp", "imap"])
+    let whole = hello.bytes
+    var arrivals = (1..<whole.count).map { [Array(whole[..<$0]), Array(whole[$0...])] }
+    for count in 2...20 {
+      let size = (hello.message.count + count - 1) / count
+      arrivals.append([hello.bytes(inRecordsOf: size)])
+    }
+    for pieces in arrivals {
+      let client = try proxy.connect()
+      for piece in pieces {
+        try client.write(piece)
+        // The next one is a segment of its own.
+        if pieces.count > 1 { pause(ms: 1) }
+      }
+      let upstream = try servers[2].accept()
+      let sent = pieces.flatMap { $0 }
+      let length = try ReceivedProxyHeader(upstream.readExactly(28 + 3 + 13)).length
+      #expect(length == 28 + 3 + 13)
+      #expect(try upstream.readExactly(sent.count) == sent)
+      client.close()
+      upstream.close()
+    }
+    let records = try proxy.records(arrivals.count)
+    #expect(records.allSatisfy { $0.rule == "by-alpn" && $0.connection.backend == "b" })
+  }
+}
+
+// The running server explains itself over its admin socket, and counts what its rules took; another
+// configuration takes the rules along.
+@Test("rules explained, counted and reloaded")
+func rulesExplained() throws {
+  let servers = try (0..<2).map { _ in try ListeningSocket() }
+  let bind = Endpoint.loopback(ReservedPort.take())
+  let metrics = Endpoint.loopback(ReservedPort.take())
+  func yaml(_ name: String) -> String {
+    """
+    metrics: { bind: "127.0.0.1:\(metrics.port)" }
+    listeners:
+      front:
+        bind: "\(bind)"
+        type: tls
+        rules:
+          - { name: a, sni: \(name), backend: a }
+          - { name: near, from: 127.0.0.0/8, backend: b }
+    backends:
+      a: { servers: ["\(servers[0].endpoint)"], send-proxy: v2 }
+      b: { servers: ["\(servers[1].endpoint)"], send-proxy: v2 }
+    """
+  }
+  let sluice = try ReloadedSluice(Engine.eventSources[0], yaml("a.example"), at: bind)
+  func explain(_ arguments: String...) throws -> JSONValue {
+    let result = try SluiceBinary.run(
+      ["explain", "--socket", sluice.socket, "--json", "--listener", "front"] + arguments)
+    #expect(result.exit == .code(0), "\(result.error)")
+    return try JSONValue(result.output)
+  }
+  let first = try explain("--from", "127.0.0.1", "--sni", "A.example")
+  #expect(first["rule"]?.string == "a" && first["backend"]?["name"]?.string == "a")
+  #expect(first["backend"]?["servers"]?.items.first?["state"]?.string == "up")
+  let far = try explain("--from", "192.0.2.1", "--sni", "b.example")
+  #expect(far["reason"]?.string == "route.no-match")
+
+  func connect(_ name: String, to place: Int) throws {
+    let client = try StreamSocket.connect(to: bind)
+    try client.write(TLSHello(name).bytes)
+    let upstream = try servers[place].accept()
+    _ = try upstream.readHeader()
+    let sessions = try sluice.done("sessions")["sessions"]?.items
+    #expect(sessions?.first?["rule"]?.string == (place == 0 ? "a" : "near"))
+    client.close()
+    upstream.close()
+    try wait(for: "no session", until: .generous) {
+      try sluice.done("sessions")["sessions"]?.items.isEmpty == true
+    }
+  }
+  try connect("a.example", to: 0)
+  try connect("b.example", to: 1)
+  try sluice.write(yaml("[a.example, b.example]"))
+  let reload = try sluice.done("reload")
+  #expect(reload["outcome"]?.string == "applied")
+  try connect("b.example", to: 0)
+  let counted = try SluiceBinary.run(["ctl", "metrics", "--socket", sluice.socket]).output
+  #expect(counted.contains("sluice_rule_taken_total{listener=\"front\",rule=\"a\"} 2\n"))
+  #expect(counted.contains("sluice_rule_taken_total{listener=\"front\",rule=\"near\"} 1\n"))
+  try sluice.process.stop()
+}

@@ -26,6 +26,13 @@ extension AdminRoute {
     ) { operations, request throws(Failure) in
       .json(try operations.sessions(try sessionQuery(request)))
     },
+    .look(
+      "/v1/explain",
+      "What would become of a connection, by which rule, and what its server would be told.",
+      .json(schema: "Explanation"), parameters: explainParameters, failures: [.notFound]
+    ) { operations, request throws(Failure) in
+      .json(try operations.explain(try explainQuery(request)))
+    },
     .look("/v1/bans", "Addresses and networks that are turned away.", .list(schema: "Ban")) {
       operations, _ throws(Failure) in .json(operations.bans())
     },
@@ -160,6 +167,23 @@ extension AdminRoute {
         + "\(SessionQuery.largestLimit)."),
     Parameter(name: "after", about: "`next` of the page before."),
   ]
+
+  private static let explainParameters = [
+    Parameter(name: "listener", isRequired: true, about: "Where it comes in."),
+    Parameter(name: "from", isRequired: true, about: "The client's address, or with a port."),
+    Parameter(name: "to", about: "The address and port it reaches; the listener's without it."),
+    Parameter(name: "sni", about: "The name that its ClientHello asks for."),
+    Parameter(name: "alpn", about: "The protocols it offers, with commas between."),
+  ]
+
+  private static func explainQuery(_ request: AdminRequest) throws(Failure) -> ExplainQuery {
+    guard let listener = request.parameter("listener"), let from = request.parameter("from") else {
+      throw Failure(.invalid, "the parameters \"listener\" and \"from\" are needed")
+    }
+    return ExplainQuery(
+      listener: listener, from: from, to: request.parameter("to"), sni: request.parameter("sni"),
+      alpn: (request.parameter("alpn") ?? "").split(separator: ",").map(String.init))
+  }
 
   private static func sessionQuery(_ request: AdminRequest) throws(Failure) -> SessionQuery {
     var query = SessionQuery(

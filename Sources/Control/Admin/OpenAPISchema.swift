@@ -171,6 +171,43 @@ extension OpenAPISchema {
         ])
       ),
       (
+        "Explanation",
+        answer([
+          "listener": .text(), "type": .text("As the configuration writes it."),
+          "client": .text(), "local": .text("The address it reaches."), "sni?": .text(),
+          "alpn": .list(.text()),
+          "rules": .list(
+            answer([
+              "name": .text(), "matches": .flag(),
+              "why?": .text("What it wants that the connection has not."),
+            ]), "Those asked, up to the one that decided; of many the last ones."),
+          "omitted": .integer("Rules before these."),
+          "rule?": .text("The one that decided; absent where none did."),
+          "reason?": .text("Why it would be turned away; absent when it would not."),
+          "reply?": .text("What the client would hear then."),
+          "backend?": .reference("ExplainedBackend"),
+          "timeouts": answer([
+            "prefaceMs": .integer(), "connectMs": .integer(), "idleMs": .integer("0 is off."),
+            "halfClosedMs": .integer("0 is off."), "maxAgeMs": .integer("0 is off."),
+          ]), "notes": .list(.text()),
+        ])
+      ),
+      (
+        "ExplainedBackend",
+        answer([
+          "name": .text(), "balance": .text(), "retries": .integer(),
+          "servers": .list(
+            answer([
+              "name": .text(), "weight": .integer(), "isBackup": .flag(), "state?": .text(),
+            ])), "sendProxy": .choice(["none", "v1", "v2"]),
+          "header?": .text("That of the first server, in hexadecimal."),
+          "fields": .list(
+            answer([
+              "name": .text(), "value": .text(), "offset": .integer(), "length": .integer(),
+            ])),
+        ])
+      ),
+      (
         "SessionQuery",
         request([
           "listener?": .text(), "backend?": .text(), "client?": .text("An address or a network."),
