@@ -289,7 +289,7 @@ void system_thread_yield(int nice) {
   if (syscall(SYS_sched_getattr, 0, &now, (unsigned)sizeof now, 0) != 0) return;
   if (now.policy != SCHED_OTHER || now.nice >= nice) return;
   struct scheduling wanted = {
-      .size = sizeof wanted, .policy = SCHED_OTHER, .nice = nice, .runtime = 100000};
+      .size = sizeof wanted, .policy = SCHED_OTHER, .nice = nice, .runtime = 100000000};
   if (syscall(SYS_sched_setattr, 0, &wanted, 0) != 0) (void)setpriority(PRIO_PROCESS, 0, nice);
 }
 

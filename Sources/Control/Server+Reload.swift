@@ -58,11 +58,11 @@ extension Server {
   private func take(_ request: ReloadRequest) throws(Refused) -> ReloadResult {
     let former = inForce.withLock { $0 }
     guard let path else { throw Refused(sentences: ["this server was started without a file"]) }
-    let file = try Server.read(path)
+    let wanted = try Thread.aside("reload") { Server.read(path, former) }.get()
     let prepared: Prepared
     defer { if !request.dryRun { upstreams.settle() } }
     do throws(Refused) {
-      prepared = try prepare(file, path, former, isDryRun: request.dryRun)
+      prepared = try prepare(wanted, former, isDryRun: request.dryRun)
     } catch {
       if !request.dryRun { try follow(former.snapshot) }
       throw error
@@ -84,37 +84,50 @@ extension Server {
 
   // ---- prepare -----------------------------------------------------------------------------
 
-  private static func read(_ path: String) throws(Refused) -> ConfigurationFile {
+  /// A file that was read and compared, and found good as far as that goes.
+  private struct Wanted: Sendable {
+    let file: ConfigurationFile
+    /// With the addresses of sockets that were handed over.
+    let snapshot: Snapshot
+    let plan: ReloadPlan
+  }
+
+  private static func read(_ path: String, _ former: InForce) -> Result<Wanted, Refused> {
+    let file: ConfigurationFile
     do throws(ConfigurationFile.Unusable) {
-      return try ConfigurationFile(path)
+      file = try ConfigurationFile(path)
     } catch {
-      throw Refused(sentences: error.lines)
+      return .failure(Refused(sentences: error.lines))
     }
+    let activation = Activation(file.snapshot, former.inherited)
+    guard activation.errors.isEmpty else {
+      return .failure(Refused(sentences: activation.errors))
+    }
+    let plan = ReloadPlan(from: former.snapshot, to: activation.snapshot)
+    guard plan.restarts.isEmpty else {
+      let sentences = plan.restarts.map { "\(file.place(of: $0.path)): \($0.sentence)" }
+      return .failure(Refused(sentences: sentences))
+    }
+    return .success(Wanted(file: file, snapshot: activation.snapshot, plan: plan))
   }
 
   private func prepare(
-    _ file: ConfigurationFile, _ path: String, _ former: InForce, isDryRun: Bool
+    _ wanted: Wanted, _ former: InForce, isDryRun: Bool
   ) throws(Refused) -> Prepared {
-    let activation = Activation(file.snapshot, former.inherited)
-    guard activation.errors.isEmpty else { throw Refused(sentences: activation.errors) }
-    let snapshot = activation.snapshot
-    let plan = ReloadPlan(from: former.snapshot, to: snapshot)
-    guard plan.restarts.isEmpty else {
-      throw Refused(
-        sentences: plan.restarts.map { "\(file.place(of: $0.path)): \($0.sentence)" })
-    }
+    let snapshot = wanted.snapshot
     let (changes, lost) = former.changes.surviving(snapshot)
     var settled = former
     settle(&settled.series)
     if !isDryRun { try follow(snapshot) }
-    let passage = Passage(
-      from: settled, to: snapshot, changes, upstreams.served, hasRing: hasRing)
+    let passage = Thread.aside("reload") { [settled, hasRing, served = upstreams.served] in
+      Passage(from: settled, to: snapshot, changes, served, hasRing: hasRing)
+    }
     let warnings = try look(at: passage, former)
     let admin = try prepareAdmin(snapshot, former)
     let opened = isDryRun ? OpenedSockets(workers: pool.workers) : try open(passage)
     let log = isDryRun ? nil : try openLog(snapshot.log, former.snapshot.log)
     return Prepared(
-      passage: passage, plan: plan, warnings: file.warnings + warnings, lost: lost,
+      passage: passage, plan: wanted.plan, warnings: wanted.file.warnings + warnings, lost: lost,
       opened: opened, admin: admin, log: log)
   }
 

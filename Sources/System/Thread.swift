@@ -53,6 +53,23 @@ package final class Thread: Sendable {
   /// over, and a quarter where they leave none (nice 5). Cannot be taken back. sched_setattr(2)
   package static func giveWay() { system_thread_yield(5) }
 
+  /// Runs `body` on a thread of its own that takes what processor time all others leave over, and
+  /// next to none where they leave none (nice 19), and waits for it. For long computations: it must
+  /// not hold a lock that a busy thread wants, and threads that it starts are as slow.
+  package static func aside<Value: Sendable>(
+    _ name: String, _ body: @escaping @Sendable () -> Value
+  ) -> Value {
+    let result = Guarded<Value?>(nil)
+    let thread = try? Thread(name: name) {
+      system_thread_yield(19)
+      let value = body()
+      result.withLock { $0 = value }
+    }
+    thread?.join()
+    // At the limit of threads it is computed here.
+    return result.withLock { $0 } ?? body()
+  }
+
   private final class Start: Sendable {
     let name: String
     let cpu: Int?

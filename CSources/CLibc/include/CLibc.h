@@ -75,9 +75,10 @@ int system_random(uint8_t *into, size_t count);
 int system_thread_name(const char *name);  // this thread; at most 15 bytes are kept
 int system_thread_pin(int cpu);            // this thread, to one processor
 
-// Lets threads of ordinary priority go first; only ever raises nice. From Linux 6.12 on it also
-// runs in slices of 0.1 ms: a thread that wakes up does not wait for the end of a long one, 3 ms
-// by default. sched_setattr(2), setpriority(2): both are per thread.
+// Lets threads of ordinary priority go first; only ever raises nice. It also runs in slices of
+// 100 ms, the longest: from Linux 6.12 on a thread that wakes up and has a shorter one, as all
+// have by default, preempts it at once, where it would wait for the end of a shorter one, or for
+// the next tick. sched_setattr(2), setpriority(2): both are per thread.
 void system_thread_yield(int nice);
 // The processors this thread may use, ascending; returns how many (at most `capacity` written).
 int system_affinity(int32_t *cpus, int capacity);
