@@ -27,7 +27,7 @@ import time
 from pathlib import Path
 
 import self_test
-from contenders import ADDRESSES, HOST, Contender
+from contenders import ADDRESSES, HOST, ROUTED, Contender
 
 HERE = Path(__file__).resolve().parent
 STANDARD_CONTENDERS = ["haproxy-forced", "haproxy-auto", "nginx", "direct", "sluice",
@@ -93,6 +93,9 @@ class Workload:
             elif option in ("v1", "v2"):
                 self.header = option
                 self.arguments += ["--proxy", option]
+            elif option == "sni":
+                self.header = option
+                self.arguments += ["--sni", ROUTED]
             else:
                 raise ValueError
 
@@ -102,7 +105,8 @@ class Workload:
 
 
 WORKLOAD_HELP = """workloads: bulk-(up|down|duplex)-STREAMS, rtt-SIZE-CONNECTIONS, open-SIZE-RATE,
-  churn[-client][-v1|-v2]-CONNECTIONS (the backend closes first, or the client), idle-CONNECTIONS;
+  churn[-client][-v1|-v2|-sni]-CONNECTIONS (the backend closes first, or the client; with a PROXY
+  header; routed by the name in a ClientHello), idle-CONNECTIONS;
   sizes are bytes, or KiB with a k behind them"""
 
 

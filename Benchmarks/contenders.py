@@ -1,7 +1,8 @@
 """The contenders: how each proxy is configured, started, found and ended.
 
-Every proxy gets one worker thread, one core, and three listeners in front of the same backend:
-without a PROXY header, with version 1 and with version 2 (where it can send one).
+Every proxy gets one worker thread, one core, and four listeners in front of the same backend:
+without a PROXY header, with version 1, with version 2 (where it can send one), and one that reads
+the ClientHello and sends only one of ten names there.
 """
 
 import ctypes
@@ -16,6 +17,11 @@ import time
 from pathlib import Path
 
 HEADERS = ("none", "v1", "v2")
+PORTS = (*HEADERS, "sni")
+# Of ten names, the one that leads to the backend; the others lead to where nobody listens.
+NAMES = [f"host-{n}.example.com" for n in range(10)]
+ROUTED = NAMES[6]
+NOWHERE = 1
 HOST = "127.0.0.1"
 # Where the load's backend listens: HOST and those after it, for contenders with several servers.
 ADDRESSES = 4
@@ -79,6 +85,12 @@ def haproxy_config(ports, backend, splice):
     for header, port in zip(HEADERS, ports):
         lines += [f"listen {header}", f"  bind {HOST}:{port}"]
         lines += [f"  server backend {HOST}:{backend}{send[header]}"]
+    lines += ["frontend sni", f"  bind {HOST}:{ports[-1]}", "  tcp-request inspect-delay 5s"]
+    lines += ["  tcp-request content accept if { req.ssl_hello_type 1 }"]
+    lines += [f"  use_backend {name} if {{ req.ssl_sni -i {name} }}" for name in NAMES]
+    for name in NAMES:
+        port = backend if name == ROUTED else NOWHERE
+        lines += [f"backend {name}", f"  server {name} {HOST}:{port}"]
     return "\n".join(lines) + "\n"
 
 
@@ -91,6 +103,12 @@ def nginx_config(ports, backend, directory):
         protocol = " proxy_protocol on;" if header == "v1" else ""
         listen = f"listen {HOST}:{port} backlog=4096;"
         servers += f"  server {{ {listen}{protocol} proxy_pass backend; }}\n"
+    names = "".join(f"    {name} {HOST}:{backend if name == ROUTED else NOWHERE};\n"
+                    for name in NAMES)
+    servers += f"""  map $ssl_preread_server_name $server_of_name {{
+{names}  }}
+  server {{ listen {HOST}:{ports[-1]} backlog=4096; ssl_preread on; proxy_pass $server_of_name; }}
+"""
     return f"""{f"load_module {module};" if module.exists() else ""}
 daemon off;
 worker_processes 1;
@@ -132,6 +150,10 @@ def sluice_config(ports, backend, events, splice, log="off", choice=None):
                       f'{listener_more} }}\n')
         backends += (f'  {header}: {{ servers: [{listed}], send-proxy: "{header}", '
                      f'splice: "{splice}", {backend_more} }}\n')
+    rules = ", ".join(f"{{ name: {name}, sni: {name}, "
+                      f"backend: {'none' if name == ROUTED else 'nowhere'} }}" for name in NAMES)
+    listeners += f'  sni: {{ bind: "{HOST}:{ports[-1]}", type: tls, rules: [{rules}] }}\n'
+    backends += f'  nowhere: {{ servers: ["{HOST}:{NOWHERE}"] }}\n'
     room = min(100000, (os.sysconf("SC_OPEN_MAX") - DESCRIPTORS_ASIDE) // 2)
     return f"""workers: 1
 events: {events}
@@ -185,7 +207,7 @@ class Contender:
 
     def can_send(self, header):
         if not self.is_proxy:
-            return header == "none"
+            return header in ("none", "sni")
         return header != "v2" or self.KINDS[self.name][0] != "nginx"
 
     def port(self, header):
@@ -194,8 +216,8 @@ class Contender:
     def start(self):
         if not self.is_proxy:
             return
-        ports = free_ports(len(HEADERS))
-        self.ports = dict(zip(HEADERS, ports))
+        ports = free_ports(len(PORTS))
+        self.ports = dict(zip(PORTS, ports))
         directory = self.directory
         directory.mkdir(exist_ok=True)
         if identity := self._identity():

@@ -279,6 +279,68 @@ bool exchange_step(struct table *table, struct conn *conn, uint32_t ready, uint6
   return true;
 }
 
+// ---- a ClientHello ----
+
+unsigned char client_hello[CLIENT_HELLO_MAX];
+unsigned client_hello_length;
+
+static void put(const void *bytes, size_t length) {
+  memcpy(client_hello + client_hello_length, bytes, length);
+  client_hello_length += (unsigned)length;
+}
+
+static void put16(unsigned value) {
+  const unsigned char bytes[] = {(unsigned char)(value >> 8), (unsigned char)value};
+  put(bytes, 2);
+}
+
+static void fill16(unsigned at, unsigned value) {
+  client_hello[at] = (unsigned char)(value >> 8);
+  client_hello[at + 1] = (unsigned char)value;
+}
+
+static void put_extension(unsigned type, const void *bytes, unsigned length) {
+  put16(type);
+  put16(length);
+  put(bytes, length);
+}
+
+// What a browser of TLS 1.3 sends, in one record of 512 bytes (RFC 8446 section 4.1.2): only the
+// key is none.
+static void build_client_hello(const char *name) {
+  static const unsigned char random[32] = {0x5a};
+  static const unsigned char suites[] = {0, 8, 0x13, 1, 0x13, 2, 0x13, 3, 0xc0, 0x2b};
+  static const unsigned char groups[] = {0, 4, 0, 0x1d, 0, 0x17};
+  static const unsigned char signatures[] = {0, 6, 4, 3, 8, 4, 4, 1};
+  static const unsigned char versions[] = {4, 3, 4, 3, 3};
+  static const unsigned char protocols[] = "\0\x0c\x02h2\x08http/1.1";
+  static const unsigned char share[38] = {0, 36, 0, 0x1d, 0, 32};
+  static const unsigned char padding[CLIENT_HELLO_MAX] = {0};
+  size_t length = strlen(name);
+  put("\x16\x03\x01\0\0\x01\0\0\0\x03\x03", 11);
+  put(random, 32);
+  put("\x20", 1);
+  put(random, 32);
+  put(suites, sizeof suites);
+  put("\x01\0\0\0", 4);
+  unsigned extensions = client_hello_length - 2;
+  put16(0);
+  put16((unsigned)length + 5);
+  put16((unsigned)length + 3);
+  put("", 1);
+  put16((unsigned)length);
+  put(name, length);
+  put_extension(10, groups, sizeof groups);
+  put_extension(13, signatures, sizeof signatures);
+  put_extension(16, protocols, sizeof protocols - 1);
+  put_extension(43, versions, sizeof versions);
+  put_extension(51, share, sizeof share);
+  if (client_hello_length < 513) put_extension(21, padding, 517 - client_hello_length - 4);
+  fill16(extensions, client_hello_length - extensions - 2);
+  fill16(3, client_hello_length - 5);
+  fill16(7, client_hello_length - 9);
+}
+
 // ---- options ----
 
 static void usage(const char *why) {
@@ -293,6 +355,7 @@ static void usage(const char *why) {
           "  --direction up|down|duplex, --size BYTES, --rate PER_SECOND\n"
           "  --paced              churn: connections arrive at --rate, and wait counts\n"
           "  --close backend|client, --proxy none|v1|v2, --count N (integrity), --seed N\n"
+          "  --sni NAME           every connection begins with a ClientHello for NAME\n"
           "  --client-core N, --backend-core N, --cpu PID (repeat), --deadline SECONDS\n"
           "Addresses are loopback only. The result is one JSON object on standard output.\n",
           why);
@@ -353,6 +416,10 @@ static void parse_option(int key, const char *text) {
     case 'z': options.size = strtoull(text, NULL, 10); break;
     case 'r': options.rate = strtoull(text, NULL, 10); break;
     case 'R': options.paced = true; break;
+    case 'N':
+      if (*text == 0 || strlen(text) > 253) usage("--sni wants a host name");
+      build_client_hello(text);
+      break;
     case 'c': options.count = strtoull(text, NULL, 10); break;
     case 'S': options.seed = (uint32_t)strtoul(text, NULL, 10); break;
     case 'A': options.client_core = atoi(text); break;
@@ -374,7 +441,7 @@ static void parse_options(int count, char **arguments) {
     {"bytes", 1, NULL, 'b'},       {"size", 1, NULL, 'z'},         {"rate", 1, NULL, 'r'},
     {"count", 1, NULL, 'c'},       {"seed", 1, NULL, 'S'},         {"client-core", 1, NULL, 'A'},
     {"backend-core", 1, NULL, 'B'}, {"cpu", 1, NULL, 'P'},
-    {"paced", 0, NULL, 'R'},       {NULL, 0, NULL, 0},
+    {"paced", 0, NULL, 'R'},       {"sni", 1, NULL, 'N'},          {NULL, 0, NULL, 0},
   };
   int key;
   while ((key = getopt_long(count, arguments, "", known, NULL)) != -1)

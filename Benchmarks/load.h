@@ -24,6 +24,8 @@
 #define HELLO_MAGIC 0x53lu
 // Longest PROXY header taken: 16 + 36 address bytes and some TLVs, or 107 bytes of text.
 #define PROXY_HEADER_MAX 536u
+// The ClientHello that stands before the hello when TLS is to be seen, and routed by its name.
+#define CLIENT_HELLO_MAX 1024u
 #define EVENT_BATCH 256
 #define TABLE_LIMIT (1u << 17)
 #define NS 1000000000ull
@@ -92,7 +94,7 @@ struct conn {
   bool first_fin, eof_in, fin_out, slow;
   unsigned position;             // its place among the client's lasting connections
   unsigned head_length;
-  unsigned char head[PROXY_HEADER_MAX + HELLO_SIZE];
+  unsigned char head[PROXY_HEADER_MAX + CLIENT_HELLO_MAX + HELLO_SIZE];
 };
 
 // What one loop counted. Only its own thread writes it until that thread has been joined.
@@ -111,6 +113,8 @@ struct result {
 };
 
 extern struct options options;
+extern unsigned char client_hello[CLIENT_HELLO_MAX]; // the same for all connections
+extern unsigned client_hello_length;                 // 0: none
 extern atomic_ullong stop_ns; // when sources end; 0 until the measured window is open
 extern atomic_uint backend_open; // connections the backend has greeted and not yet closed
 extern atomic_ulong failures[FAILURES];

@@ -155,7 +155,7 @@ static void begin(struct backend *backend, struct conn *conn, const struct hello
 }
 
 static void greet(struct backend *backend, struct conn *conn) {
-  unsigned room = PROXY_HEADER_MAX + HELLO_SIZE - conn->head_length;
+  unsigned room = (unsigned)sizeof conn->head - conn->head_length;
   ssize_t n = recv(conn->fd, conn->head + conn->head_length, room, 0);
   if (n < 0 && errno == EAGAIN) return;
   if (n <= 0) {
@@ -174,9 +174,11 @@ static void greet(struct backend *backend, struct conn *conn) {
     return;
   }
   if (header == 0 && options.proxy != PROXY_NONE) return;
-  if (conn->head_length < (unsigned)header + HELLO_SIZE) return;
-  memcpy(&hello, conn->head + header, sizeof hello);
-  if (hello.magic != HELLO_MAGIC || conn->head_length != (unsigned)header + HELLO_SIZE) {
+  unsigned start = (unsigned)header + client_hello_length;
+  if (conn->head_length < start + HELLO_SIZE) return;
+  memcpy(&hello, conn->head + start, sizeof hello);
+  if (memcmp(conn->head + header, client_hello, client_hello_length) != 0 ||
+      hello.magic != HELLO_MAGIC || conn->head_length != start + HELLO_SIZE) {
     fail(FAIL_MISMATCH, "backend: not a hello, or bytes after it");
     leave(conn);
     return;

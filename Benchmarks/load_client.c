@@ -137,8 +137,12 @@ static void send_hello(struct client *client, struct conn *conn) {
   getsockopt(conn->fd, SOL_SOCKET, SO_ERROR, &error, &length);
   if (options.proxy != PROXY_NONE) name_client(conn, &hello);
   if (options.workload == INTEGRITY) plan_exchange(conn, &hello);
-  ssize_t sent = error ? -1 : send(conn->fd, &hello, sizeof hello, MSG_NOSIGNAL);
-  if (sent != (ssize_t)sizeof hello) {
+  unsigned char first[CLIENT_HELLO_MAX + HELLO_SIZE];
+  memcpy(first, client_hello, client_hello_length);
+  memcpy(first + client_hello_length, &hello, sizeof hello);
+  size_t first_length = client_hello_length + sizeof hello;
+  ssize_t sent = error ? -1 : send(conn->fd, first, first_length, MSG_NOSIGNAL);
+  if (sent != (ssize_t)first_length) {
     fail(FAIL_CONNECT, "%s", strerror(error ? error : errno));
     drop(client, conn);
     return;
