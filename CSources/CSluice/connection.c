@@ -26,7 +26,8 @@
 // DIALLING    a connect is under way, or two of them         dial_check, dial_failed
 //             (race.c); the client is watched but not read
 // OPEN        both sides stand; each half holds, relays or   open_run; dial_undone, back to ASKING,
-//             discards by itself                             when the upstream never said a word
+//             discards by itself                             when the upstream never said a word;
+//                                                            sluice_worker_redial
 // DELIVERING  one side was reset; what it sent before still  delivering_run
 //             goes to the survivor, then the survivor is reset
 // FAREWELL    a reply is on its way to a rejected client;    farewell_run
@@ -127,8 +128,11 @@ static void asking_run(struct sluice_worker *w, struct connection *c) {
     if (upstream->descriptor >= 0) {
       sys_close(upstream->descriptor);
       side_reset(upstream, -1);
-      c->halves[1].ask = false;
-      c->halves[1].final = sluice_final_no;
+      struct half *down = &c->halves[1];
+      buffer_give(w, &down->held);
+      down->bytes = 0;
+      down->ask = down->eof = false;
+      down->final = sluice_final_no;
     }
     struct sluice_event *event = worker_event(w, c, sluice_event_kind_redial);
     if (!event) {
@@ -212,6 +216,7 @@ enum sluice_result sluice_worker_answer(struct sluice_worker *w, struct sluice_i
   c->parked = answer->park;
   bool holds = c->halves[0].mode == sluice_mode_hold || c->halves[1].mode == sluice_mode_hold;
   if (answer->hold_ms > 0) hold_renew(c, w->now_ms + answer->hold_ms);
+  if (answer->route && answer->route->hold_ms > 0) hold_renew(c, 0);  // dial_done sets it
   if (!holds && !c->parked) c->hold_until_ms = 0;
   if (c->state == STATE_ASKING && !c->redial) connection_move(w, c, STATE_HOLDING);
   if (c->state == STATE_HOLDING && c->hold_until_ms == 0) {

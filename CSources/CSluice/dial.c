@@ -143,6 +143,7 @@ enum sluice_result dial_start(struct sluice_worker *w, struct connection *c,
   c->max_age_ms = route->max_age_ms;
   c->splice = route->splice;
   c->redial_reset = route->redial_reset;
+  c->greet_ms = route->hold_ms;
   c->bandwidth = route->bandwidth;
   c->shared_bandwidth = route->shared_bandwidth;
   c->bucket = route->bucket % SLUICE_BUCKETS;
@@ -172,6 +173,7 @@ static void dial_done(struct sluice_worker *w, struct connection *c) {
   w->interactive_ns = w->now_ns;
   w->stats.dialled++;
   c->tuned = false;
+  if (c->greet_ms > 0) c->hold_until_ms = w->now_ms + c->greet_ms;
   connection_move(w, c, STATE_OPEN);
 }
 
@@ -202,20 +204,45 @@ void dial_check(struct sluice_worker *w, struct connection *c) {
   }
 }
 
-// The upstream broke off. When it has said nothing, nothing the client said was let go to it, and
-// no question about either stands, it is as if it had never been reached.
+// Whether nothing that the client said was let go to the upstream, and nothing of what that said:
+// it may have said nothing, or, where its greeting is waited for, all of it is held.
+static bool dial_untouched(const struct connection *c) {
+  const struct half *up = &c->halves[0];
+  const struct half *down = &c->halves[1];
+  if (up->bytes != buffer_length(up->held)) return false;
+  if (up->mode == sluice_mode_discard || down->mode == sluice_mode_discard) return false;
+  bool holds = c->greet_ms > 0 && down->mode == sluice_mode_hold;
+  if (down->bytes > 0 && (!holds || down->bytes != buffer_length(down->held))) return false;
+  return !(c->in_kernel & (KERNEL_SPLICE_UP | KERNEL_SPLICE_DOWN));
+}
+
+// The upstream broke off. When it is untouched, and no question about either side stands, it is as
+// if it had never been reached.
 bool dial_undone(struct sluice_worker *w, struct connection *c, int number) {
   const struct half *up = &c->halves[0];
   const struct half *down = &c->halves[1];
   if (!c->redial_reset || c->state != STATE_OPEN || c->parked || c->sides[0].reset) return false;
   if (number != ECONNRESET && number != EPIPE) return false;
-  if (up->bytes != buffer_length(up->held)) return false;
-  if (up->mode == sluice_mode_discard || down->mode == sluice_mode_discard) return false;
-  if (up->eof || down->eof || down->bytes > 0) return false;
+  if (up->eof || down->eof || !dial_untouched(c)) return false;
   if (up->ask || down->ask || c->asked_turn == (uint32_t)w->stats.turns) return false;
-  if (c->in_kernel & (KERNEL_SPLICE_UP | KERNEL_SPLICE_DOWN)) return false;
   dial_failed(w, c, number);
   return true;
+}
+
+enum sluice_result sluice_worker_redial(struct sluice_worker *w, struct sluice_id id,
+                                        int32_t error) {
+  struct connection *c = worker_find(w, id.slot, id.generation);
+  if (!c || c->state != STATE_OPEN || c->sides[0].reset || !dial_untouched(c))
+    return sluice_result_stale;
+  if (c->halves[1].eof) {  // the end of this upstream is not the connection's
+    c->halves[1].eof = false;
+    c->summary.ends = c->ends_count = 0;
+    c->first_fin_ns = c->halves[0].eof ? w->now_ns : 0;
+    if (c->halves[0].eof) connection_end(c, sluice_end_client_fin);
+  }
+  c->parked = c->half_closed_filed = false;
+  dial_failed(w, c, error);
+  return sluice_result_done;
 }
 
 // Leaves the socket to be closed by asking_run once the kernel has let go of it; then another

@@ -197,6 +197,7 @@ struct connection {
   uint32_t max_age_ms;
   uint32_t asked_turn;  // the turn of the last ask
   uint32_t bucket;
+  uint32_t greet_ms;  // hold_ms of the route
   uint64_t bandwidth;
   uint64_t shared_bandwidth;
   int32_t stalled_bytes;  // delivering: what the kernel held when we looked last

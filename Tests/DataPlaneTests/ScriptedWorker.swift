@@ -86,6 +86,11 @@ struct Hands {
     }
   }
 
+  @discardableResult
+  func redial(_ id: sluice_id, _ error: Int32) -> sluice_result {
+    sluice_worker_redial(worker, id, error)
+  }
+
   var stats: sluice_stats {
     var stats = sluice_stats()
     sluice_worker_stats(worker, &stats)
@@ -140,6 +145,8 @@ struct Route: Sendable {
   var halfClosedMs: UInt32 = 0
   var maxAgeMs: UInt32 = 0
   var splice = sluice_splice.inline
+  var redialsReset = false
+  var holdMs: UInt32 = 0
 
   fileprivate func lend(_ lent: Lent) -> sluice_route {
     var route = sluice_route()
@@ -152,6 +159,8 @@ struct Route: Sendable {
     route.half_closed_ms = halfClosedMs
     route.max_age_ms = maxAgeMs
     route.splice = splice
+    route.redial_reset = redialsReset
+    route.hold_ms = holdMs
     return route
   }
 }

@@ -200,6 +200,9 @@ struct SLUICE_SAFE sluice_route {
   // A server that resets the connection before it has said a byte or got one of the client's is as
   // good as one that refused it: a redial event follows, with that errno.
   bool redial_reset;
+  // Deadline for the next ask, from when it is connected, in place of the answer's; 0: none. Until
+  // then a server that has said things which all are held counts as one that has said nothing.
+  uint32_t hold_ms;
   // Bytes a second in each direction, up to SLUICE_BANDWIDTH_MAX; 0: no limit. Bytes that were held
   // before are not counted.
   uint64_t bandwidth;
@@ -332,6 +335,10 @@ enum sluice_result sluice_worker_settle(struct sluice_worker *worker, struct slu
 // Sends `reply` (may be empty), then closes, without losing the reply to a reset.
 enum sluice_result sluice_worker_reject(struct sluice_worker *worker, struct sluice_id id,
                                         struct sluice_bytes reply, uint32_t reason);
+// Gives up an upstream that got nothing of what the client said, and of whose words none were let
+// go or consumed: they are dropped, and a redial event follows with this errno. Stale for others.
+enum sluice_result sluice_worker_redial(struct sluice_worker *worker, struct sluice_id id,
+                                        int32_t error);
 // A parked connection is asked about again.
 enum sluice_result sluice_worker_fact(struct sluice_worker *worker, struct sluice_id id);
 // Ends a connection now, for this reason. A closed event follows.
