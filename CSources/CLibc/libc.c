@@ -165,6 +165,11 @@ const char *system_environment(const char *name) {
   return getenv(name);
 }
 
+int system_host_name(char *name, size_t capacity) {
+  if (capacity == 0 || gethostname(name, capacity) != 0) return -1;
+  return name[capacity - 1] == 0 ? 0 : -1;  // cut short, it may have no NUL
+}
+
 int system_poll_two(int first, int first_events, int second, int second_events,
                     int timeout_ms, uint32_t *ready) {
   _Static_assert(SYSTEM_POLL_IN == POLLIN && SYSTEM_POLL_OUT == POLLOUT, "poll(2) bits");

@@ -345,7 +345,7 @@ extension ListenerType {
   /// Whether its clients speak first, whatever the server does.
   fileprivate var isClientFirst: Bool {
     switch self {
-    case .tcp, .serverFirst: false
+    case .tcp, .serverFirst, .startTLS: false
     case .tls: true
     }
   }
@@ -353,7 +353,7 @@ extension ListenerType {
   var readsClientHello: Bool {
     switch self {
     case .tcp, .serverFirst: false
-    case .tls: true
+    case .tls, .startTLS: true
     }
   }
 }

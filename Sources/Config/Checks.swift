@@ -49,6 +49,7 @@ struct Checks {
     }
     for listener in listeners {
       checkHello(listener)
+      checkStartTLS(listener)
       checkRules(of: listener)
     }
     checkTrust()
@@ -79,6 +80,7 @@ struct Checks {
         (made.queue, made.bandwidth) = (listener.queue, listener.bandwidth)
         made.connectionBandwidth = listener.connectionBandwidth
         made.rules = rules(of: listener)
+        if let startTLS = listener.startTLS { made.startTLS = startTLS.value }
         return made
       },
       backends: backends.map { backend in
@@ -167,7 +169,7 @@ struct Checks {
   private mutating func checkHello(_ listener: ListenerDraft) {
     guard listener.type != .tls else { return }
     for (key, value) in [("no-sni", listener.withoutName), ("not-tls", listener.notTLS)] {
-      guard let value else { continue }
+      guard let value, listener.type != .startTLS else { continue }
       diagnostics.error(
         value.position,
         "\(key) is for \"type: tls\"; a \(listener.type.word) listener reads no ClientHello")

@@ -44,6 +44,8 @@ struct ListenerDraft: Sendable {
   var type = ListenerType.tcp
   var withoutName: Located<HelloFallback>?
   var notTLS: Located<HelloFallback>?
+  var typePosition: Position?
+  var startTLS: Located<StartTLSSettings>?
   /// The backend's name; nil when missing or unreadable.
   var backend: Located<String>?
   /// Whether there is a `backend` or a `rules`, readable or not.

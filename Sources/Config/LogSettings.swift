@@ -75,4 +75,6 @@ package enum LogField: String, CaseIterable, Hashable, Sendable {
   case rule
   /// What the ClientHello says, where one was read.
   case sni, alpn, ech
+  /// Whether the client asked for TLS, at listeners where it has to ask.
+  case startTLS = "starttls"
 }

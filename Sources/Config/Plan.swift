@@ -35,12 +35,7 @@ extension Snapshot {
       "  bind           \(listener.binds.map(\.description).joined(separator: ", "))",
       "  type           \(listener.type.word)",
     ]
-    if listener.type == .tls {
-      lines += [
-        "    no-sni       \(listener.hello.withoutName)",
-        "    not-tls      \(listener.hello.notTLS)",
-      ]
-    }
+    lines += helloPlan(of: listener)
     lines += [
       "  backlog        \(listener.backlog)",
     ]
@@ -71,6 +66,11 @@ extension Snapshot {
     lines += [
       "  preface        \(Scalar.text(ofDurationMs: timeouts.prefaceMs))",
       "  connect        \(Scalar.text(ofDurationMs: timeouts.connectMs))",
+    ]
+    if listener.type == .startTLS {
+      lines.append("  starttls       \(Scalar.text(ofDurationMs: timeouts.startTLSMs))")
+    }
+    lines += [
       "  idle           \(Scalar.text(ofDurationMs: timeouts.idleMs))",
       "  half-closed    \(Scalar.text(ofDurationMs: timeouts.halfClosedMs))",
       "  max-age        \(Scalar.text(ofDurationMs: timeouts.maxAgeMs))",
@@ -101,7 +101,8 @@ extension Snapshot {
   private func overrides(of backend: Backend) -> [String] {
     let times = backend.timeouts
     let all: [(String, UInt32?)] = [
-      ("connect     ", times.connectMs), ("idle        ", times.idleMs),
+      ("connect     ", times.connectMs), ("starttls    ", times.startTLSMs),
+      ("idle        ", times.idleMs),
       ("half-closed ", times.halfClosedMs), ("max-age     ", times.maxAgeMs),
     ]
     return all.compactMap { name, value in
@@ -171,6 +172,22 @@ extension RuleConditions {
 }
 
 extension Snapshot {
+  private func helloPlan(of listener: Listener) -> [String] {
+    let withoutName = "    no-sni       \(listener.hello.withoutName)"
+    switch listener.type {
+    case .tcp, .serverFirst: return []
+    case .tls: return [withoutName, "    not-tls      \(listener.hello.notTLS)"]
+    case .startTLS:
+      let settings = listener.startTLS
+      let capabilities = ["STARTTLS"] + settings.capabilities
+      return [
+        withoutName, "    plaintext    \(settings.plaintext)",
+        "    name         \(settings.name?.text ?? "the machine's")",
+        "    announces    \(capabilities.joined(separator: ", "))",
+      ]
+    }
+  }
+
   /// The effective trust table, the widest networks first, each with where it comes from.
   private func plan(of receiving: ProxyReceiving, withinMs headerMs: UInt32) -> [String] {
     let unknown = receiving.acceptsUnknown ? "accepted" : "rejected"

@@ -103,6 +103,7 @@ struct Reader {
         timeouts.proxyHeaderMs = duration
         warn(ofHeaderTimeoutMs: duration, node)
       case .connect: timeouts.connectMs = duration
+      case .startTLS: timeouts.startTLSMs = duration
       case .idle: timeouts.idleMs = duration
       case .halfClosed: timeouts.halfClosedMs = duration
       case .maxAge: timeouts.maxAgeMs = duration
@@ -128,7 +129,10 @@ struct Reader {
         draft.binds = items(key, node) { text throws(Unreadable) in
           try Endpoint.binds(text)
         }.map { BindDraft(text: $0.text, addresses: $0.value) }
-      case .type: read(key, node, into: &draft.type, Scalar.word)
+      case .type:
+        read(key, node, into: &draft.type, Scalar.word)
+        draft.typePosition = node.position
+      case .startTLS: draft.startTLS = startTLS(node, "\(path).starttls")
       case .noSNI: draft.withoutName = located(key, node, Scalar.word)
       case .notTLS: draft.notTLS = located(key, node, Scalar.word)
       case .rules: draft.rules = rules(key, node, "\(path).rules")

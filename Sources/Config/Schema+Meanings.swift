@@ -70,11 +70,14 @@ extension Schema {
     "timeouts": [
       "preface":
         "from accept, or the end of a PROXY header, until the client's first bytes suffice to "
-        + "decide, where they are waited for (`type: tls`)",
+        + "decide, where they are waited for (`type: tls` and `starttls`)",
       "proxy-header":
         "from accept until a required PROXY header is whole; a warning below 3s, the time of one "
         + "TCP retransmit",
       "connect": "for one try to reach one server",
+      "starttls":
+        "with `type: starttls`: from when a server is reached until it begins TLS, its greeting "
+        + "included; postscreen takes 6s for that alone",
       "idle": "without a byte in either direction; IMAP servers wait 30 minutes",
       "half-closed": "from the end of one direction until the end of the other",
       "max-age": "from accept, however busy the connection is",
@@ -84,22 +87,27 @@ extension Schema {
       "bind": "required, at most 64; `\":25\"` is 0.0.0.0:25 and [::]:25",
       "type":
         "`server-first` for SMTP, IMAP, POP3 and others whose server greets the client; `tls` "
-        + "reads the ClientHello and ends no TLS, see [routing.md](routing.md)",
+        + "reads the ClientHello and ends no TLS, see [routing.md](routing.md); `starttls` greets "
+        + "the client itself and reads the hello behind STARTTLS, see [starttls.md](starttls.md)",
       "rules":
         "at most 100,000; the first that takes a client decides; see `listeners.NAME.rules`",
       "backend":
         "for clients that no rule takes; required without `rules`. Beside them and absent: such "
         + "clients are turned away (`route.no-match`)",
-      "no-sni": "with `type: tls`: what becomes of a client that names no server, or an address",
+      "no-sni":
+        "with `type: tls` and `starttls`: what becomes of a client that names no server, or an "
+        + "address",
       "not-tls":
         "with `type: tls`: what becomes of one that sends no ClientHello, or not a whole one in "
         + "time",
+      "starttls": "with `type: starttls`; see `listeners.NAME.starttls`",
       "trusted-networks": "takes the place of the global list; `[]` trusts nobody",
       "inherit": "the global list counts as well; the listener's own networks win",
       "proxy-protocol": "`off` trusts nobody; see `listeners.NAME.proxy-protocol`",
       "timeouts": "see `listeners.NAME.timeouts`",
       "protocol":
-        "in whose words a client that is turned away is told so; see [backends.md](backends.md)",
+        "in whose words a client that is turned away is told so, see [backends.md](backends.md); "
+        + "required with `type: starttls`",
       "max-connections": "connections at once, over all workers",
       "queue":
         "`off` turns a client away that meets a limit; else it waits; see `listeners.NAME.queue`",
@@ -130,8 +138,9 @@ extension Schema {
       "name": "unique in its listener; absent: `rule-1`, `rule-2`, by its place",
       "sni":
         "the host name that the client's ClientHello asks for, one of at most 100,000; for `type: "
-        + "tls`",
-      "alpn": "one of these is among what the ClientHello offers; for `type: tls`",
+        + "tls` and `starttls`",
+      "alpn": "one of these is among what the ClientHello offers; for `type: tls` and "
+        + "`starttls`",
       "from": "where the client is: the real one, where a PROXY header tells it; at most 10,000",
       "to-address": "the address that the client reached, or a PROXY header names; at most 64",
       "to-port": "the port likewise; at most 64",
@@ -139,6 +148,16 @@ extension Schema {
       "action":
         "`reject` turns them away in the words of their protocol, TLS included; `close` without "
         + "a word",
+    ],
+    "listeners.NAME.starttls": [
+      "name": "what the listener calls itself; absent: the machine's host name",
+      "greeting": "stands in the greeting behind the name; absent: the usual word",
+      "capabilities":
+        "announced before TLS beside STARTTLS, and nothing else is; at most 32, of about 2 KB "
+        + "together",
+      "plaintext":
+        "what becomes of a client that wants anything else than TLS: it goes to `backend`, or is "
+        + "told to ask for TLS first",
     ],
     "listeners.NAME.queue": [
       "length": "clients that wait at once, over all workers",
@@ -148,6 +167,7 @@ extension Schema {
       "preface": "as there",
       "proxy-header": "as there",
       "connect": "as there",
+      "starttls": "as there",
       "idle": "as there",
       "half-closed": "as there",
       "max-age": "as there",
@@ -233,6 +253,7 @@ extension Schema {
     ],
     "backends.NAME.timeouts": [
       "connect": "as in `timeouts`",
+      "starttls": "as in `timeouts`",
       "idle": "as in `timeouts`",
       "half-closed": "as in `timeouts`",
       "max-age": "as in `timeouts`",

@@ -26,6 +26,7 @@ enum Schema {
     ("listeners.NAME.proxy-protocol", ProxyProtocolKey.allCases),
     ("listeners.NAME.proxy-protocol.sources", SourceKey.allCases),
     ("listeners.NAME.rules", RuleKey.allCases),
+    ("listeners.NAME.starttls", StartTLSKey.allCases),
     ("listeners.NAME.queue", QueueKey.allCases),
     ("listeners.NAME.timeouts", TimeoutKey.listener),
     ("backends.NAME", BackendKey.allCases),
@@ -179,17 +180,19 @@ enum ExceptionKey: String, SchemaKey {
 enum TimeoutKey: String, SchemaKey {
   case preface
   case proxyHeader = "proxy-header"
-  case connect, idle
+  case connect
+  case startTLS = "starttls"
+  case idle
   case halfClosed = "half-closed"
   case maxAge = "max-age"
   case drain
 
   static let global = allCases
   static let listener: [TimeoutKey] = [
-    .preface, .proxyHeader, .connect, .idle, .halfClosed, .maxAge,
+    .preface, .proxyHeader, .connect, .startTLS, .idle, .halfClosed, .maxAge,
   ]
   /// Without `preface` and `proxy-header`: which backend it is shows only after them.
-  static let backend: [TimeoutKey] = [.connect, .idle, .halfClosed, .maxAge]
+  static let backend: [TimeoutKey] = [.connect, .startTLS, .idle, .halfClosed, .maxAge]
 
   var type: ValueType { .duration(mayBeOff: mayBeOff, mayBeZero: self == .drain) }
 
@@ -198,6 +201,7 @@ enum TimeoutKey: String, SchemaKey {
     case .preface: "10s"
     case .proxyHeader: "3s"
     case .connect: "5s"
+    case .startTLS: "15s"
     case .idle: "35m"
     case .halfClosed: "2m"
     case .maxAge: "off"
@@ -206,11 +210,12 @@ enum TimeoutKey: String, SchemaKey {
   }
 
   /// A dial or a drain without an end would hold its descriptors for good, and so would a source
-  /// that never finishes its header, or a client that never finishes its ClientHello.
+  /// that never finishes its header, a client that never finishes its ClientHello, or a server that
+  /// never greets.
   var mayBeOff: Bool {
     switch self {
     case .idle, .halfClosed, .maxAge: true
-    case .preface, .proxyHeader, .connect, .drain: false
+    case .preface, .proxyHeader, .connect, .startTLS, .drain: false
     }
   }
 }
@@ -219,6 +224,7 @@ enum ListenerKey: String, SchemaKey {
   case bind, type, rules, backend
   case noSNI = "no-sni"
   case notTLS = "not-tls"
+  case startTLS = "starttls"
   case trustedNetworks = "trusted-networks"
   case inherit
   case proxyProtocol = "proxy-protocol"
@@ -244,6 +250,7 @@ enum ListenerKey: String, SchemaKey {
         atMost: Reader.rulesMax)
     case .backend: .name
     case .noSNI, .notTLS: .words(HelloFallback.words)
+    case .startTLS: .section("listeners.NAME.starttls")
     case .trustedNetworks: .networks
     case .inherit: .truth
     case .proxyProtocol: .either([.words(["off"]), .section("listeners.NAME.proxy-protocol")])
@@ -262,7 +269,9 @@ enum ListenerKey: String, SchemaKey {
 
   var defaultText: String? {
     switch self {
-    case .bind, .rules, .backend, .trustedNetworks, .proxyProtocol, .timeouts, .congestion: nil
+    case .bind, .rules, .backend, .startTLS, .trustedNetworks, .proxyProtocol, .timeouts,
+      .congestion:
+      nil
     case .type: "tcp"
     case .noSNI: "backend"
     case .notTLS: "reject"

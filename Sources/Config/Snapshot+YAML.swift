@@ -97,12 +97,19 @@ struct SnapshotWriter {
   private mutating func write(_ listener: Listener) {
     list(ListenerKey.bind, listener.binds.written)
     pair(ListenerKey.type, listener.type.word)
-    if listener.type == .tls {
-      pair(ListenerKey.noSNI, listener.hello.withoutName.word)
-      pair(ListenerKey.notTLS, listener.hello.notTLS.word)
-    } else {
+    switch listener.type {
+    case .tcp, .serverFirst:
       absent(ListenerKey.noSNI)
       absent(ListenerKey.notTLS)
+      absent(ListenerKey.startTLS)
+    case .tls:
+      pair(ListenerKey.noSNI, listener.hello.withoutName.word)
+      pair(ListenerKey.notTLS, listener.hello.notTLS.word)
+      absent(ListenerKey.startTLS)
+    case .startTLS:
+      pair(ListenerKey.noSNI, listener.hello.withoutName.word)
+      absent(ListenerKey.notTLS)
+      section(ListenerKey.startTLS) { $0.write(listener.startTLS) }
     }
     write(listener.rules)
     optional(ListenerKey.backend, listener.backend.map { snapshot.backends[$0].name })
@@ -132,6 +139,13 @@ struct SnapshotWriter {
   private mutating func write(_ rules: [Rule]) {
     guard !rules.isEmpty else { return absent(ListenerKey.rules) }
     yaml.items(ListenerKey.rules.rawValue, rules.enumerated().map { written($1, at: $0) })
+  }
+
+  private mutating func write(_ settings: StartTLSSettings) {
+    optional(StartTLSKey.name, settings.name?.text)
+    optional(StartTLSKey.greeting, settings.greeting)
+    list(StartTLSKey.capabilities, settings.capabilities.map { YAMLText.scalar($0) })
+    pair(StartTLSKey.plaintext, settings.plaintext.word)
   }
 
   private mutating func write(_ receiving: ProxyReceiving) {
@@ -384,6 +398,7 @@ extension Timeouts {
     case .preface: prefaceMs
     case .proxyHeader: proxyHeaderMs
     case .connect: connectMs
+    case .startTLS: startTLSMs
     case .idle: idleMs
     case .halfClosed: halfClosedMs
     case .maxAge: maxAgeMs
@@ -398,6 +413,7 @@ extension TimeoutOverrides {
     case .preface: prefaceMs
     case .proxyHeader: proxyHeaderMs
     case .connect: connectMs
+    case .startTLS: startTLSMs
     case .idle: idleMs
     case .halfClosed: halfClosedMs
     case .maxAge: maxAgeMs

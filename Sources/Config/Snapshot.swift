@@ -142,6 +142,9 @@ package struct Timeouts: Hashable, Sendable {
   package var proxyHeaderMs: UInt32
   /// For one try to reach one server; never 0.
   package var connectMs: UInt32
+  /// From when a server is reached until it has begun TLS, where it is asked to; never 0. The
+  /// default leaves room for postscreen's greeting, which takes 6 seconds.
+  package var startTLSMs: UInt32
   /// Without a byte in either direction. The default outlasts the 30 minutes that RFC 9051,
   /// section 5.4, makes IMAP servers wait.
   package var idleMs: UInt32
@@ -153,8 +156,9 @@ package struct Timeouts: Hashable, Sendable {
   package init(
     prefaceMs: UInt32 = 10_000, proxyHeaderMs: UInt32 = Timeouts.proxyHeaderLeastMs,
     connectMs: UInt32 = 5_000, idleMs: UInt32 = 35 * 60_000,
-    halfClosedMs: UInt32 = 2 * 60_000, maxAgeMs: UInt32 = 0
+    halfClosedMs: UInt32 = 2 * 60_000, maxAgeMs: UInt32 = 0, startTLSMs: UInt32 = 15_000
   ) {
+    self.startTLSMs = startTLSMs
     self.prefaceMs = prefaceMs
     self.proxyHeaderMs = proxyHeaderMs
     self.connectMs = connectMs
@@ -170,7 +174,8 @@ package struct Timeouts: Hashable, Sendable {
       proxyHeaderMs: overrides.proxyHeaderMs ?? proxyHeaderMs,
       connectMs: overrides.connectMs ?? connectMs,
       idleMs: overrides.idleMs ?? idleMs, halfClosedMs: overrides.halfClosedMs ?? halfClosedMs,
-      maxAgeMs: overrides.maxAgeMs ?? maxAgeMs)
+      maxAgeMs: overrides.maxAgeMs ?? maxAgeMs,
+      startTLSMs: overrides.startTLSMs ?? startTLSMs)
   }
 }
 
@@ -184,11 +189,14 @@ package struct TimeoutOverrides: Hashable, Sendable {
   package var idleMs: UInt32?
   package var halfClosedMs: UInt32?
   package var maxAgeMs: UInt32?
+  package var startTLSMs: UInt32?
 
   package init(
     prefaceMs: UInt32? = nil, proxyHeaderMs: UInt32? = nil, connectMs: UInt32? = nil,
-    idleMs: UInt32? = nil, halfClosedMs: UInt32? = nil, maxAgeMs: UInt32? = nil
+    idleMs: UInt32? = nil, halfClosedMs: UInt32? = nil, maxAgeMs: UInt32? = nil,
+    startTLSMs: UInt32? = nil
   ) {
+    self.startTLSMs = startTLSMs
     self.prefaceMs = prefaceMs
     self.proxyHeaderMs = proxyHeaderMs
     self.connectMs = connectMs
@@ -206,8 +214,10 @@ package struct Listener: Hashable, Sendable {
   /// are here as IPv4.
   package var binds: [SocketAddress]
   package var type: ListenerType
-  /// For `type: tls` only.
+  /// For `type: tls` and `type: starttls` only.
   package var hello: HelloPolicy
+  /// For `type: starttls` only, which has `spoken` as well.
+  package var startTLS = StartTLSSettings()
   /// In the order of the file: the first that takes a connection decides.
   package var rules: [Rule]
   /// For those that no rule takes: an index into `Snapshot.backends`; nil turns them away.
@@ -264,6 +274,9 @@ package enum ListenerType: CaseIterable, Hashable, Sendable {
   case serverFirst
   /// The client begins with a ClientHello, which is read and passed on; no TLS is ended.
   case tls
+  /// The client is greeted by us, asks for TLS in its protocol's words, and then sends a
+  /// ClientHello, which is passed on as above.
+  case startTLS
 }
 
 /// Which PROXY headers a listener takes, and from whom.

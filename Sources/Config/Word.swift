@@ -40,6 +40,7 @@ extension ListenerType: Word {
     case .tcp: "tcp"
     case .serverFirst: "server-first"
     case .tls: "tls"
+    case .startTLS: "starttls"
     }
   }
 }

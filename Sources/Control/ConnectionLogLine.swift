@@ -144,6 +144,8 @@ extension ConnectionLogLine {
       if let rule = record.rule { text(index, rule, &line) }
     case .sni, .alpn, .ech:
       if let hello = record.hello { append(index, of: hello, to: &line) }
+    case .startTLS:
+      if let didStartTLS = record.didStartTLS { truth(index, didStartTLS, &line) }
     }
   }
 
@@ -174,10 +176,7 @@ extension ConnectionLogLine {
     switch fields[index] {
     case .sni: bytes(index, hello.serverName, &line)
     case .alpn: bytes(index, hello.protocols, &line)
-    case .ech:
-      open(index, &line)
-      line.append(text: hello.offersECH ? "true" : "false")
-      line.close(form)
+    case .ech: truth(index, hello.offersECH, &line)
     default: break
     }
   }
@@ -200,6 +199,12 @@ extension ConnectionLogLine {
     guard let value else { return none(index, &line) }
     open(index, &line)
     line.append(decimal: value)
+    line.close(form)
+  }
+
+  private func truth(_ index: Int, _ value: Bool, _ line: inout OutputSpan<UInt8>) {
+    open(index, &line)
+    line.append(text: value ? "true" : "false")
     line.close(form)
   }
 

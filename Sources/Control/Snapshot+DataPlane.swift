@@ -48,11 +48,13 @@ extension Snapshot {
         idleMs: timeouts.idleMs, halfClosedMs: timeouts.halfClosedMs,
         maxAgeMs: timeouts.maxAgeMs, trust: trust, headerMs: timeouts.proxyHeaderMs,
         headerLimit: receiving.headerLimit, acceptsUnknown: receiving.acceptsUnknown,
-        hello: listener.type == .tls ? listener.hello : nil, prefaceMs: timeouts.prefaceMs,
+        hello: listener.type == .tls || listener.type == .startTLS ? listener.hello : nil,
+        prefaceMs: timeouts.prefaceMs,
         // What reads TLS would take words for a fault.
         spoken: listener.type == .tls ? nil : listener.spoken,
         maxConnections: UInt32(listener.maxConnections), queue: listener.queue,
-        bandwidth: listener.bandwidth, connectionBandwidth: listener.connectionBandwidth)
+        bandwidth: listener.bandwidth, connectionBandwidth: listener.connectionBandwidth,
+        startTLS: listener.startTLSPlan(serverMs: timeouts.startTLSMs))
     }
     return RouteTable(
       listeners: listeners, backends: entries, servers: servers, sockets: sockets, series: series,
@@ -113,7 +115,17 @@ extension DeadlineOverrides {
   fileprivate init(_ timeouts: TimeoutOverrides) {
     self.init(
       connectMs: timeouts.connectMs, idleMs: timeouts.idleMs, halfClosedMs: timeouts.halfClosedMs,
-      maxAgeMs: timeouts.maxAgeMs)
+      maxAgeMs: timeouts.maxAgeMs, startTLSMs: timeouts.startTLSMs)
+  }
+}
+
+extension Listener {
+  /// Nil for other types.
+  fileprivate func startTLSPlan(serverMs: UInt32) -> StartTLSPlan? {
+    guard type == .startTLS, let words = startTLS.words(in: spoken, on: Machine.hostName) else {
+      return nil
+    }
+    return StartTLSPlan(words: words, serverMs: serverMs)
   }
 }
 

@@ -19,7 +19,7 @@ struct ConnectionMemory {
   private var clientPort: UInt16 = 0
   private var localPort: UInt16 = 0
   /// From the low end: two bits for the client's family, two for the local one's, three for the
-  /// phase.
+  /// phase; the top bit is `didStartTLS`.
   private var families: UInt8 = 0
   /// Dials begun; stops at 255, far beyond any number of retries.
   private var dials: UInt8 = 0
@@ -43,11 +43,21 @@ struct ConnectionMemory {
     case forgery
     /// Nothing: it waits for a place.
     case waiting
+    /// What a client says before TLS.
+    case preamble
+    /// Nothing: its server is spoken with before TLS.
+    case consent
   }
 
   var phase: Phase {
     get { Phase(rawValue: families >> 4 & 7) ?? .none }
     set { families = families & 0b1000_1111 | newValue.rawValue << 4 }
+  }
+
+  /// It asked for TLS in its protocol's words, and was told to begin.
+  var didStartTLS: Bool {
+    get { families & 0b1000_0000 != 0 }
+    set { families = families & 0b0111_1111 | (newValue ? 0b1000_0000 : 0) }
   }
 
   var id: UniqueID {

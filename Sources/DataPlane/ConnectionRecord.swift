@@ -46,6 +46,8 @@ package struct ConnectionRecord: Sendable, Equatable {
   package var rule: String?
   /// Why we turned it away, `dial.refused` for one; nil when we did not.
   package var reason: String?
+  /// Of a STARTTLS listener: whether the client asked for TLS and was told to begin.
+  package var didStartTLS: Bool?
 
   package init(
     endedWallMs: UInt64, id: UniqueID, listener: String, client: SocketAddress?,

@@ -67,8 +67,8 @@ package final class FailureBoard: Sendable {
     case .refused, .unreachable, .other: failed(.dial, at: server, in: table)
     case .timedOut: failed(.timeout, at: server, in: table)
     case .reset: failed(.reset, at: server, in: table)
-    // The server is not to blame.
-    case .noLocalAddress: break
+    // The server is not to blame, or may not be: it may have refused this one client.
+    case .noLocalAddress, .noConsent: break
     }
   }
 

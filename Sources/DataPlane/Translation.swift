@@ -58,6 +58,9 @@ extension ConnectionRecord.Hello {
 }
 
 extension DialError {
+  /// EPROTO: what a server is given up with that did not agree to TLS. No dial fails with it.
+  static let refusalToStart: Int32 = 71
+
   /// From an errno of connect(2), socket(2) or bind(2).
   init(_ number: Int32) {
     switch number {
@@ -66,6 +69,7 @@ extension DialError {
     case 110: self = .timedOut  // ETIMEDOUT
     case 100, 101, 112, 113: self = .unreachable  // ENETDOWN, ENETUNREACH, EHOSTDOWN, EHOSTUNREACH
     case 11, 23, 24, 98, 99, 105: self = .noLocalAddress  // EAGAIN to ENOBUFS: none left
+    case DialError.refusalToStart: self = .noConsent
     default: self = .other
     }
   }
@@ -174,6 +178,8 @@ extension ConnectionRecord {
     clientPath = Path(summary.client_path)
     upstreamPath = Path(summary.upstream_path)
     self.reason = reason?.code
+    let isStartTLS = socket.map { table.listeners[$0.listener].startTLS != nil } ?? false
+    didStartTLS = isStartTLS ? memory.didStartTLS : nil
   }
 }
 

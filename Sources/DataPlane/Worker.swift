@@ -66,6 +66,59 @@ internal import Wire
     unsafe sluice_worker_settle(raw, id, first)
   }
 
+  /// Dials by `route`, and lets neither side hear of the other: all the client says is held, behind
+  /// the `consumed` bytes of those in hand, and the server's words are asked about.
+  func converse(
+    _ id: sluice_id, by route: inout sluice_route, consuming consumed: Int
+  ) -> sluice_result {
+    unsafe withUnsafePointer(to: &route) { pointer in
+      var answer = sluice_answer()
+      answer.up.mode = .hold
+      answer.down.mode = .hold
+      // One byte more than is listened to.
+      answer.down.limit = UInt64(StartTLSClient.hearingLimit + 1)
+      answer.consumed = UInt32(consumed)
+      unsafe answer.route = unsafe pointer
+      return unsafe sluice_worker_answer(raw, id, &answer)
+    }
+  }
+
+  /// Says something to the client, and holds what it answers as `hold` does.
+  func say(
+    _ said: sluice_bytes, to id: sluice_id, holding limit: Int, withinMs: UInt32?,
+    consuming consumed: Int
+  ) -> sluice_result {
+    var answer = sluice_answer()
+    answer.up.mode = .hold
+    answer.up.limit = UInt64(limit)
+    answer.consumed = UInt32(consumed)
+    answer.hold_ms = withinMs ?? 0
+    answer.send_client = said
+    return unsafe sluice_worker_answer(raw, id, &answer)
+  }
+
+  /// Says something to the upstream; `converse` goes on.
+  func say(_ said: sluice_bytes, toUpstreamOf id: sluice_id) -> sluice_result {
+    var answer = sluice_answer()
+    answer.side = .upstream
+    answer.send_upstream = said
+    return unsafe sluice_worker_answer(raw, id, &answer)
+  }
+
+  /// Ends `converse`: what the client says is relayed, and so is what the upstream says behind the
+  /// `consumed` bytes, or is asked about first.
+  func letGo(_ id: sluice_id, consuming consumed: Int, asking: Bool) {
+    var answer = sluice_answer()
+    answer.side = .upstream
+    answer.up.mode = .relay
+    answer.down.mode = asking ? .hold : .relay
+    answer.consumed = UInt32(consumed)
+    _ = unsafe sluice_worker_answer(raw, id, &answer)
+  }
+
+  /// Gives up an upstream that has got nothing of the client's: another dial may follow.
+  func redial(_ id: sluice_id, _ error: Int32) { _ = unsafe sluice_worker_redial(raw, id, error) }
+
   /// Holds the client's bytes behind the `consumed` ones, up to `limit`, and asks at each arrival.
   /// `withinMs` sets the deadline; nil leaves it as it is.
   func hold(_ id: sluice_id, limit: Int, withinMs: UInt32?, consuming consumed: Int = 0) {
@@ -109,6 +162,11 @@ internal import Wire
   }
 
   /// - Parameter reply: said to the client before it is closed.
+  func reject(_ id: sluice_id, reason: UInt32, reply bytes: sluice_bytes) {
+    _ = unsafe sluice_worker_reject(raw, id, bytes, reason)
+  }
+
+  /// The same with a reply of ours.
   func reject(_ id: sluice_id, reason: UInt32, reply: StaticString? = nil) {
     var bytes = sluice_bytes()
     if let reply {

@@ -16,12 +16,11 @@ extension WorkerLoop {
   }
 
   mutating func asked(_ event: sluice_event) {
-    guard var memory = worker.memory(event.id), memory.phase != .none else {
-      return accepted(event)
-    }
+    guard var memory = worker.memory(event.id), memory.isAsked else { return accepted(event) }
     guard let table = generations.table(memory.generation) else { return }
     let ending = Ending(event.final)
     switch memory.phase {
+    // Both of its sides had asked, and it was settled by what the other one said.
     case .none: break
     case .requiredHeader, .optionalHeader: headerGrew(event, &memory, table, ending)
     case .hello: helloGrew(event, &memory, table, ending)
@@ -32,6 +31,8 @@ extension WorkerLoop {
       case .forged: refuse(event, memory, .headerUntrusted)
       }
     case .waiting: called(event, &memory, table, ending)
+    case .preamble: clientSpoke(event, &memory, table, ending)
+    case .consent: serverSpoke(event, &memory, table, ending)
     }
   }
 
@@ -149,6 +150,9 @@ extension WorkerLoop {
       return follow(.reject(.banned), event, &memory, table)
     }
     let listener = table.listener(ofSocket: event.listener)
+    if let plan = table.listeners[listener].startTLS {
+      return greet(event, &memory, table, plan, ending, behind: consumed)
+    }
     guard table.listeners[listener].hello == nil else {
       return awaitHello(event, &memory, table, ending, behind: consumed)
     }
@@ -179,7 +183,10 @@ extension WorkerLoop {
     _ table: RouteTable, _ ending: Ending, behind consumed: Int
   ) {
     memory.phase = .none
-    if case .route(let backend, _) = answer, table.backends[backend].isOpenToForgery {
+    // A server that has spoken takes no header any more.
+    if case .route(let backend, _) = answer, table.backends[backend].isOpenToForgery,
+      preambles.isEmpty || preambles[event.id.slot] == nil
+    {
       switch ForgeryVerdict(event.heldBytes.extracting(consumed...), ending) {
       case .needMore: memory.phase = .forgery
       case .clean: break
@@ -211,7 +218,11 @@ extension WorkerLoop {
       apart: apart(event.id.slot, from: server))
     counts.dialFailed(failure.error, at: server, in: table)
     failures?.dialFailed(failure.error, at: server, in: table)
-    follow(router.decide(.dialFailed(failure), under: table), event, &memory, table)
+    var answer = router.decide(.dialFailed(failure), under: table)
+    if case .reject = answer, !preambles.isEmpty, let why = preambles[event.id.slot]?.fault {
+      answer = .reject(why)
+    }
+    follow(answer, event, &memory, table)
     wentOn(event.id.slot, from: server, memory, table)
   }
 
@@ -230,6 +241,7 @@ extension WorkerLoop {
       memory.isAtServer = true
       counts.arrived(at: server, in: table)
       let entry = table.backends[backend]
+      if !preambles.isEmpty, preambles[event.id.slot] != nil { memory.phase = .consent }
       worker.remember(memory, of: event.id)
       reason = route(
         event, memory, table.listener(ofSocket: event.listener), entry, table.servers[server],
@@ -256,6 +268,8 @@ extension WorkerLoop {
       return .proxyNoAddress
     }
     let holding = memory.phase == .forgery ? Signature.length : nil
+    let serverMs =
+      memory.phase == .consent ? beginConsent(event.id.slot, memory, listener, entry) : nil
     let result = server.address.withEndpoint { address in
       entry.congestion.withBytes { congestion in
         var route = sluice_route()
@@ -273,12 +287,20 @@ extension WorkerLoop {
         route.bandwidth = listener.connectionBandwidth
         route.shared_bandwidth = listener.bandwidth
         route.bucket = bucket
-        guard let source = entry.source else {
-          return worker.relay(event.id, by: &route, consuming: consumed, holding: holding)
+        if let serverMs {
+          route.hold_ms = serverMs
+          // The client has not heard of the server yet.
+          route.redial_reset = true
         }
+        func begin() -> sluice_result {
+          serverMs == nil
+            ? worker.relay(event.id, by: &route, consuming: consumed, holding: holding)
+            : worker.converse(event.id, by: &route, consuming: consumed)
+        }
+        guard let source = entry.source else { return begin() }
         return source.withEndpoint { source in
           route.source = source
-          return worker.relay(event.id, by: &route, consuming: consumed, holding: holding)
+          return begin()
         }
       }
     }
@@ -349,6 +371,7 @@ extension WorkerLoop {
     if !notes.isEmpty { notes[event.id.slot] = nil }
     if !hellos.isEmpty { hellos[event.id.slot] = nil }
     if !rules.isEmpty { rules[event.id.slot] = nil }
+    if !preambles.isEmpty { preambles[event.id.slot] = nil }
     generations.leave(memory.generation)
   }
 }

@@ -44,7 +44,9 @@ extension WorkerLoop {
       let facts = HelloFacts(hello, in: bytes, for: table.listeners[listener].conditions)
       let answer = self.answer(to: facts, event, memory, table)
       settle(answer, event, &memory, table, ending, behind: consumed)
-    case .noHello(let why):
+    case .noHello(let found):
+      // Who has said something is no probe.
+      let why = memory.didStartTLS && found == .helloProbe ? .preamble(.truncated) : found
       let answer = self.answer(to: .noHello(why), event, memory, table)
       switch answer {
       case .reject(let reason):

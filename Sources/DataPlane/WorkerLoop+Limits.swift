@@ -135,6 +135,10 @@ extension WorkerLoop {
       let record = alert.record(for: hello.legacyVersion)
       return worker.reject(event.id, reason: reason.number, sending: record.span)
     }
+    // Its hello is not there yet, and in plaintext it must not hear any more.
+    if worker.memory(event.id)?.didStartTLS ?? false {
+      return worker.reject(event.id, reason: reason.number)
+    }
     let spoken = table.socket(tag: event.listener).flatMap { table.listeners[$0.listener].spoken }
     worker.reject(event.id, reason: reason.number, reply: spoken?.reply(to: reason))
   }

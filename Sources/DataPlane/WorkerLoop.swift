@@ -27,6 +27,9 @@ struct WorkerLoop: ~Copyable {
   var hellos: [UInt32: HelloNotes] = [:]
   /// By slot, of connections that a rule took: its place in their listener.
   var rules: [UInt32: Int] = [:]
+  /// By slot, of connections of STARTTLS listeners until their server has begun TLS.
+  var preambles: [UInt32: Preamble] = [:]
+  var speech = Speech()
   /// By slot, of connections that wait for a place.
   var waits: [UInt32: Waiting] = [:]
   /// By slot, of connections that were dialled to both families of a name.

@@ -13,10 +13,11 @@ extension RejectReason {
     case .helloUnnamed: .missingExtension
     case .noServer, .backendFull, .listenerFull, .sourceFull, .sourceRate, .queueFull,
       .queueTimeout, .dialRefused, .dialTimeout, .dialUnreachable, .dialNoLocalAddress, .dialReset,
-      .dialFailed, .noBuffers:
+      .dialFailed, .noBuffers, .consentTimeout, .noConsent, .consent:
       .internalError
     case .ruleClosed, .banned, .proxyNoAddress, .clientGone, .headerTimeout, .headerUntrusted,
-      .headerUnknown, .helloProbe, .helloTimeout, .parser:
+      .headerUnknown, .helloProbe, .helloTimeout, .preambleTimeout, .preambleQuit, .preamble,
+      .parser:
       nil
     }
   }

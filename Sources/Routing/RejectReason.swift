@@ -50,15 +50,31 @@ package enum RejectReason: Error, Hashable, Sendable {
   case helloUnnamed
   /// An address literal or no host name at all in its place.
   case helloMisnamed
+  /// A client of a STARTTLS listener that did not come to STARTTLS in time.
+  case preambleTimeout
+  /// One that took its leave before: nothing is wrong with it.
+  case preambleQuit
+  /// What was wrong with what it said before TLS.
+  case preamble(StartTLSServer.Fault)
+  /// A server did not agree to TLS in time.
+  case consentTimeout
+  /// It did not agree, for any of the reasons below: what its dial is counted for.
+  case noConsent
+  /// What was wrong with what a server said before TLS.
+  case consent(StartTLSClient.Fault)
   /// What the parser of a header or a ClientHello found.
   case parser(Reason.Code)
 
-  private static let plain: [RejectReason] = [
+  private static let plain: [RejectReason] =
+    simple + StartTLSServer.Fault.allCases.map { .preamble($0) }
+    + StartTLSClient.Fault.allCases.map { .consent($0) }
+  private static let simple: [RejectReason] = [
     .noRoute, .dialRefused, .dialTimeout, .dialUnreachable, .dialNoLocalAddress, .dialFailed,
     .noBuffers, .proxyNoAddress, .clientGone, .headerTimeout, .headerUntrusted, .headerUnknown,
     .helloProbe, .helloTimeout, .helloUnnamed, .helloMisnamed,
     .noServer, .banned, .backendFull, .listenerFull, .sourceFull, .sourceRate, .queueFull,
-    .queueTimeout, .dialReset, .ruleRejected, .ruleClosed,
+    .queueTimeout, .dialReset, .ruleRejected, .ruleClosed, .preambleTimeout, .preambleQuit,
+    .consentTimeout, .noConsent,
   ]
   /// Parser codes begin here, by their position in `Reason.Code.allCases`.
   private static let firstParserNumber: UInt32 = 1000
@@ -88,7 +104,9 @@ package enum RejectReason: Error, Hashable, Sendable {
   }
 
   /// Nothing is wrong with it: somebody looked whether we are there.
-  package var isProbe: Bool { self == .helloProbe || self == .parser(.proxyProbe) }
+  package var isProbe: Bool {
+    self == .helloProbe || self == .parser(.proxyProbe) || self == .preambleQuit
+  }
 
   package static let count = all.count
 
@@ -129,6 +147,12 @@ package enum RejectReason: Error, Hashable, Sendable {
     case .helloTimeout: "tls.timeout"
     case .helloUnnamed: "tls.no-sni"
     case .helloMisnamed: "tls.bad-sni"
+    case .preambleTimeout: "starttls.timeout"
+    case .preambleQuit: "starttls.quit"
+    case .preamble(let fault): fault.rawValue
+    case .consentTimeout: "starttls.server-timeout"
+    case .noConsent: "starttls.no-consent"
+    case .consent(let fault): fault.rawValue
     case .parser(let code): code.rawValue
     }
   }

@@ -219,6 +219,8 @@ package struct ListenerEntry: Sendable {
   package let hello: HelloPolicy?
   /// From accept, or the end of a PROXY header, until a ClientHello is whole; never off.
   package let prefaceMs: UInt32
+  /// Of listeners whose clients ask for TLS before their hello; nil for all others.
+  package let startTLS: StartTLSPlan?
   /// What clients that are turned away hear; nil says nothing.
   package let spoken: SpokenProtocol?
   /// At once, over all workers; 0 is no limit.
@@ -236,11 +238,12 @@ package struct ListenerEntry: Sendable {
     headerLimit: Int = ProxyV2.defaultReceiveLimit, acceptsUnknown: Bool = true,
     hello: HelloPolicy? = nil, prefaceMs: UInt32 = 10_000,
     spoken: SpokenProtocol? = nil, maxConnections: UInt32 = 0, queue: QueueRule? = nil,
-    bandwidth: UInt64 = 0, connectionBandwidth: UInt64 = 0
+    bandwidth: UInt64 = 0, connectionBandwidth: UInt64 = 0, startTLS: StartTLSPlan? = nil
   ) {
     precondition(rules.count == conditions?.count ?? 0)
     self.rules = rules
     self.conditions = conditions
+    self.startTLS = startTLS
     self.queue = queue
     self.bandwidth = bandwidth
     self.connectionBandwidth = connectionBandwidth
@@ -274,11 +277,13 @@ package struct DeadlineOverrides: Hashable, Sendable {
   package var idleMs: UInt32?
   package var halfClosedMs: UInt32?
   package var maxAgeMs: UInt32?
+  package var startTLSMs: UInt32?
 
   package init(
     connectMs: UInt32? = nil, idleMs: UInt32? = nil, halfClosedMs: UInt32? = nil,
-    maxAgeMs: UInt32? = nil
+    maxAgeMs: UInt32? = nil, startTLSMs: UInt32? = nil
   ) {
+    self.startTLSMs = startTLSMs
     self.connectMs = connectMs
     self.idleMs = idleMs
     self.halfClosedMs = halfClosedMs

@@ -221,6 +221,8 @@ package enum DialError: Int, Sendable, CaseIterable {
   case noLocalAddress
   /// After it was reached, and before either side had said a byte to the other.
   case reset
+  /// It was reached, and did not agree to TLS.
+  case noConsent
   case other
 
   package var reason: RejectReason {
@@ -230,6 +232,7 @@ package enum DialError: Int, Sendable, CaseIterable {
     case .unreachable: .dialUnreachable
     case .noLocalAddress: .dialNoLocalAddress
     case .reset: .dialReset
+    case .noConsent: .noConsent
     case .other: .dialFailed
     }
   }

@@ -18,11 +18,14 @@ package enum SpokenProtocol: String, Sendable, Hashable, CaseIterable {
     switch reason {
     case .sourceFull, .sourceRate: tooManyOfYours
     case .noServer, .backendFull, .listenerFull, .queueFull, .queueTimeout, .dialRefused,
-      .dialTimeout, .dialUnreachable, .dialNoLocalAddress, .dialReset, .dialFailed, .noBuffers:
+      .dialTimeout, .dialUnreachable, .dialNoLocalAddress, .dialReset, .dialFailed, .noBuffers,
+      .consentTimeout, .noConsent, .consent:
       notNow
     case .ruleRejected, .noRoute: notHere
+    case .preambleTimeout: tooSlow
     case .ruleClosed, .banned, .proxyNoAddress, .clientGone, .headerTimeout, .headerUntrusted,
-      .headerUnknown, .helloProbe, .helloTimeout, .helloUnnamed, .helloMisnamed, .parser:
+      .headerUnknown, .helloProbe, .helloTimeout, .helloUnnamed, .helloMisnamed, .preambleQuit,
+      .preamble, .parser:
       nil
     }
   }
@@ -42,6 +45,17 @@ package enum SpokenProtocol: String, Sendable, Hashable, CaseIterable {
     case .imap: "* BYE Not served here\r\n"
     case .pop3: "-ERR [SYS/PERM] Not served here\r\n"
     case .sieve: "BYE \"Not served here\"\r\n"
+    }
+  }
+
+  /// RFC 3463's 4.4.2 is a "bad connection"; RFC 3501 section 5.4 and RFC 1939 section 3 have a
+  /// server that logs an idle client out say so, or say nothing.
+  private var tooSlow: StaticString {
+    switch self {
+    case .smtp: "421 4.4.2 Timeout, closing the connection\r\n"
+    case .imap: "* BYE Timeout, closing the connection\r\n"
+    case .pop3: "-ERR Timeout, closing the connection\r\n"
+    case .sieve: "BYE \"Timeout, closing the connection\"\r\n"
     }
   }
 

@@ -24,13 +24,16 @@ package struct StartTLSWords: Sendable {
   /// TLS is meant to be next to nothing.
   package static let textLimit = 200
   package static let capabilitiesLimit = 32
+  /// All that is ever said to a client that reads none of it: a buffer of the data plane.
+  package static let sayingLimit = 1 << 16
 
   /// - Parameters:
   ///   - name: what the server calls itself.
   ///   - text: stands in the greeting, behind the name; without it the usual word.
   ///   - capabilities: announced beside STARTTLS, each as a line of the protocol has it; nothing
   ///     else is announced. Printable ASCII.
-  /// - Returns: nil for texts that are no printable ASCII, too long or too many.
+  /// - Returns: nil for texts that are no printable ASCII, too long or too many; together they may
+  ///   have about 2 KB.
   package init?(
     _ kind: MailProtocol, name: HostName, text: String? = nil, capabilities: [String] = [],
     plaintext: Plaintext
@@ -77,5 +80,8 @@ package struct StartTLSWords: Sendable {
       greeting = self.capabilities
     }
     replyRoom = self.capabilities.count + kind.commandLimit + StartTLSWords.textLimit
+    // One more is that there were too many, and room for one is asked for before each.
+    let most = greeting.count + (StartTLSServer.commandsLimit + 2) * replyRoom
+    guard most <= StartTLSWords.sayingLimit else { return nil }
   }
 }

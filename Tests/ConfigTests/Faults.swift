@@ -21,7 +21,8 @@ enum Faults {
       #"unknown key "drain" here; it belongs in timeouts"#),
     Case(
       File.backend("{ servers: [127.0.0.1:1], timeouts: { ¦preface: 1s } }"),
-      #"unknown key "preface"; backends.b.timeouts takes connect, idle, half-closed, max-age"#),
+      #"unknown key "preface"; backends.b.timeouts takes connect, starttls, idle, half-closed, "#
+        + "max-age"),
     Case(
       File.backend("{ servers: [127.0.0.1:1], ¦workers: 1 }"),
       #"unknown key "workers" here; it belongs at the top level"#),
@@ -197,7 +198,8 @@ enum Faults {
     Case(
       File.listener(
         "{ bind: \":25\", backend: b, type: ¦server_first, backlog: ¦0, congestion: ¦\"b b\" }"),
-      #"type: "server_first" is not one of tcp, server-first or tls, did you mean "server-first"?"#,
+      #"type: "server_first" is not one of tcp, server-first, tls or starttls, did "#
+        + #"you mean "server-first"?"#,
       "backlog: 0 is out of range 1 to 65535",
       #"congestion: "b b" is not the name of a congestion control, such as bbr or cubic"#),
     Case(

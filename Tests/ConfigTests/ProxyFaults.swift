@@ -60,8 +60,8 @@ enum ProxyFaults {
     Case(File.top("timeouts: { proxy-header: ¦0s }"), "proxy-header: 0s would end at once"),
     Case(
       File.backend("{ servers: [127.0.0.1:1], timeouts: { ¦proxy-header: 3s } }"),
-      #"unknown key "proxy-header"; backends.b.timeouts takes connect, idle, half-closed, "#
-        + "max-age"),
+      #"unknown key "proxy-header"; backends.b.timeouts takes connect, starttls, idle, "#
+        + "half-closed, max-age"),
   ]
 
   static let listeners: [Case] = [

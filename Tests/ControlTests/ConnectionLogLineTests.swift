@@ -209,6 +209,11 @@ import Wire
     #expect(line(record) == bare + #","rule":"tenant-a"}"# + "\n")
     record.hello = .init(serverName: Array("a b".utf8))
     #expect(line(record, .text, [.sni, .alpn, .ech]) == "sni=\"a b\" alpn=- ech=false\n")
+    record.hello = nil
+    record.didStartTLS = false
+    #expect(line(record).hasSuffix(#","starttls":false}"# + "\n"))
+    record.didStartTLS = true
+    #expect(line(record, .text, [.startTLS]) == "starttls=true\n")
   }
 
   @Test(

@@ -124,13 +124,14 @@ struct Path: Sendable, CustomStringConvertible {
 
 /// Runs `body` with the daemon between a client and one service of the mail servers.
 func withMailProxy(
-  _ path: Path, to service: Service, _ body: (MailPeers, SluiceProcess) throws -> Void
+  _ path: Path, to service: Service, _ listener: String = "type: server-first",
+  _ body: (MailPeers, SluiceProcess) throws -> Void
 ) throws {
   let peers = try MailPeers.shared()
   var setup = Setup(
     Engine(events: "auto", splice: "auto"), servers: [peers.address(of: service)],
     bind: .inet(path.host, ReservedPort.take()))
-  setup.listener = "type: server-first"
+  setup.listener = listener
   setup.backend = "send-proxy: v\(path.version)"
   try withSluice(setup) { try body(peers, $0) }
 }

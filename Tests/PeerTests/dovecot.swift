@@ -4,7 +4,7 @@ import Testing
 // Mail is read through the proxy: IMAP, POP3 and ManageSieve, with STARTTLS and over TLS from the
 // first byte. Dovecot's log names the client's own address and port.
 
-private func expectLogin(
+func expectLogin(
   _ program: String, _ path: Path, _ peers: MailPeers, _ sluice: SluiceProcess
 ) throws {
   let record = try sluice.record()

@@ -27,7 +27,7 @@ private let login = [
   "--auth", "PLAIN", "--auth-user", "alice@example.test", "--auth-password", "secret",
 ]
 
-private func expectInLog(
+func expectInLog(
   _ service: Service, _ path: Path, _ peers: MailPeers, _ sluice: SluiceProcess
 ) throws {
   let record = try sluice.record()

@@ -97,7 +97,8 @@ import Wire
     var router = Router(table([2], retries: 0), seed: 0)
     let expected: [(DialError, RejectReason)] = [
       (.refused, .dialRefused), (.timedOut, .dialTimeout), (.unreachable, .dialUnreachable),
-      (.noLocalAddress, .dialNoLocalAddress), (.reset, .dialReset), (.other, .dialFailed),
+      (.noLocalAddress, .dialNoLocalAddress), (.reset, .dialReset),
+      (.noConsent, .noConsent), (.other, .dialFailed),
     ]
     #expect(expected.count == DialError.allCases.count)
     for (error, reason) in expected {

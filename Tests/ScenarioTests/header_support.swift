@@ -147,6 +147,8 @@ struct HeaderRecord: Sendable {
   /// Only lines of connections that a rule took have it.
   var rule: String? { fields["rule"]?.string }
   var offersECH: Bool? { fields["ech"]?.boolean }
+  /// Only lines of STARTTLS listeners have this.
+  var startTLS: Bool? { fields["starttls"]?.boolean }
 }
 
 /// What a scenario about headers wants of the daemon: YAML flow fragments for the places they name.

@@ -179,6 +179,30 @@ struct StartTLSServerTests {
         + "\"STARTTLS\"\r\n\"VERSION\" \"1.0\"\r\nOK \"ready\"\r\n")
   }
 
+  /// What is said to one that reads none of it fits one buffer, so capabilities together have a
+  /// limit.
+  @Test(arguments: MailProtocol.allCases)
+  func everythingSaidFitsABuffer(kind: MailProtocol) throws {
+    let capability = String(repeating: "x", count: 200)
+    func words(_ count: Int) -> StartTLSWords? {
+      StartTLSWords(
+        kind, name: HostName("mail.example")!,
+        capabilities: Array(repeating: capability, count: count), plaintext: .refused)
+    }
+    #expect(words(32) == nil)
+    let most = try #require(words(9))
+    let asking =
+      switch kind {
+      case .smtp: "EHLO a\r\n"
+      case .imap: "a CAPABILITY\r\n"
+      case .pop3: "CAPA\r\n"
+      case .sieve: "CAPABILITY\r\n"
+      }
+    let (said, step, _) = Self.talk(most, String(repeating: asking, count: 17))
+    #expect(step == .over(.tooManyCommands) && said.utf8.count > 16 * 9 * 200)
+    #expect(most.greeting.count + said.utf8.count <= 1 << 16)
+  }
+
   @Test(arguments: ["a\r\nb", "é", "\u{1b}", "", String(repeating: "x", count: 201)])
   func textsThatWouldBreakALineAreRefused(text: String) {
     #expect(

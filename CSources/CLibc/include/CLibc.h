@@ -47,6 +47,8 @@ int system_replace_file(const char *path, const uint8_t *bytes, size_t count, ui
 int64_t system_directory_names(const char *path, uint8_t *into, size_t capacity);
 // The value of an environment variable; nil when it is not set. Good until the environment changes.
 const char *_Nullable system_environment(const char *name);
+// The machine's name, with a NUL at the end. 0, or -1 when it does not fit. gethostname(2)
+int system_host_name(char *name, size_t capacity);
 
 // Waits for `events` (poll(2) bits POLLIN and POLLOUT as below) on one or two descriptors; a
 // negative descriptor is left out. Returns how many are ready; `ready` gets one bit each.
