@@ -44,18 +44,18 @@ final class MailPeers: Sendable {
   private let child: ChildProcess
 
   static func shared() throws -> MailPeers { try started.get() }
-  private static let started = Result { try MailPeers() }
+  private static let started = Result { try MailPeers(named: "mail.example.test") }
 
-  /// Another pair, with a certificate of its own.
+  /// Another pair, with a certificate of its own, for `other.example.test`.
   static func second() throws -> MailPeers { try startedSecond.get() }
-  private static let startedSecond = Result { try MailPeers() }
+  private static let startedSecond = Result { try MailPeers(named: "other.example.test") }
 
-  private init() throws {
+  private init(named name: String) throws {
     base = ReservedPort.takeBlock(UInt16(Service.allCases.count))
     var limits = ChildProcess.Limits()
     limits.killedWithUs = false
     let child = try ChildProcess(
-      "\(packageDirectory)/tools/mail-peers/run", ["\(base)"], limits: limits)
+      "\(packageDirectory)/tools/mail-peers/run", ["\(base)", "", name], limits: limits)
     self.child = child
     try wait(
       for: "Postfix and Dovecot to start: \(child.standardError)", until: Deadline(inMs: 60_000)
