@@ -209,7 +209,7 @@ void dial_check(struct sluice_worker *w, struct connection *c) {
 static bool dial_untouched(const struct connection *c) {
   const struct half *up = &c->halves[0];
   const struct half *down = &c->halves[1];
-  if (up->bytes != buffer_length(up->held)) return false;
+  if (up->bytes != buffer_length(up->held) || up->shut || down->shut) return false;
   if (up->mode == sluice_mode_discard || down->mode == sluice_mode_discard) return false;
   bool holds = c->greet_ms > 0 && down->mode == sluice_mode_hold;
   if (down->bytes > 0 && (!holds || down->bytes != buffer_length(down->held))) return false;

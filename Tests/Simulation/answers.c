@@ -127,6 +127,9 @@ static void give_answer(struct deal *d, struct draft *draft) {
   d->parked = a->park;
   if (a->park) d->fact_ns = world.now_ns + between(0, 2000) * NS_PER_MS;
   if (a->hold_ms > 0) d->hold_until_ns = world.worker->now_ns + a->hold_ms * NS_PER_MS;
+  // Not before, since it begins only when the upstream is reached.
+  if (a->route && a->route->hold_ms > 0)
+    d->hold_until_ns = world.worker->now_ns + a->route->hold_ms * NS_PER_MS;
   if (c->state == STATE_CLOSING) d->exempt = true;
 }
 
@@ -189,6 +192,9 @@ static void draft_route(struct draft *draft, uint64_t held) {
   draft->answer.route = r;
   draft_half(draft, &draft->answer.up, held);
   draft_half(draft, &draft->answer.down, 0);
+  bool holds = draft->answer.up.mode == sluice_mode_hold ||
+               draft->answer.down.mode == sluice_mode_hold;
+  if (holds && chance(500)) r->hold_ms = milliseconds(20, 1500);
   bool plain = draft->answer.up.mode == sluice_mode_relay && draft->answer.up.limit == 0 &&
                draft->answer.down.mode == sluice_mode_relay && draft->answer.down.limit == 0;
   if (plain && chance(300)) r->idle_ms = 0;
@@ -242,6 +248,16 @@ static void decide_asked_half(struct draft *draft, struct sluice_half_answer *ha
   else if (roll < 96) half->mode = sluice_mode_discard;
 }
 
+// Gives up the upstream, where nothing that matters has got to it.
+static bool give_redial(struct deal *d) {
+  enum sluice_result result = sluice_worker_redial(world.worker, d->id, EPROTO);
+  note("redial of slot %llu: %llu", d->id.slot, result, 0, 0);
+  MUST(result == sluice_result_done || result == sluice_result_stale,
+       "a redial of slot %u came to %d", d->id.slot, result);
+  if (result == sluice_result_done) coverage.given_up++;
+  return result == sluice_result_done;
+}
+
 // The upstream stands; one side asks.
 static void decide_open(struct deal *d, enum sluice_side side) {
   struct connection *c = connection_of(d);
@@ -257,6 +273,7 @@ static void decide_open(struct deal *d, enum sluice_side side) {
     give_kill(d);
     return;
   }
+  if (roll < 130 && give_redial(d)) return;
   struct sluice_half_answer *halves[2] = {&draft.answer.up, &draft.answer.down};
   draft_consume(&draft, held);
   if (!d->discards[asked])
@@ -377,7 +394,7 @@ static void answer_redial(const struct sluice_event *e) {
   coverage.race_both_failed += d->one_failed;
   coverage.redialled++;
   coverage.undone += d->opened;
-  MUST(!d->opened || e->error == ECONNRESET || e->error == EPIPE,
+  MUST(!d->opened || e->error == ECONNRESET || e->error == EPIPE || e->error == EPROTO,
        "slot %u is redialled after it was open, with error %d", d->id.slot, e->error);
   d->opened = false;
   d->opened_ns = 0;

@@ -357,7 +357,7 @@ void check_end(void);
   X(too_long) X(not_dialled) X(batch_full) X(delivering) X(stalled) X(farewell) \
   X(end_client_fin) X(end_client_reset) X(end_upstream_fin) X(end_upstream_reset) \
   X(end_upstream_error) X(end_preface) X(end_connect) X(end_idle) X(end_half_closed) \
-  X(end_max_age) X(undone) X(rested) X(left_parked) X(judged_complete) X(judged_reset) \
+  X(end_max_age) X(undone) X(given_up) X(rested) X(left_parked) X(judged_complete) X(judged_reset) \
   X(judged_reply) X(quiet_checks) X(slow) X(race_begun) X(race_not_dialled) X(race_denied) \
   X(race_first_won) X(race_second_won) X(race_first_failed) X(race_second_failed) \
   X(race_both_failed) X(race_both_stand) X(race_settled) X(race_broken_off)
