@@ -293,3 +293,43 @@ func startTLSLimits(engine: Engine) throws {
     #expect(try proxy.records(3).filter { $0.reason == nil }.count == 2)
   }
 }
+
+// Rules by name and ALPN are for clients that come to TLS; those by addresses are for all.
+@Test("rules behind STARTTLS", arguments: Engine.eventSources)
+func startTLSRules(engine: Engine) throws {
+  let server = try ListeningSocket()
+  let setup = TrustSetup.startTLS(
+    engine, [server.endpoint], .smtp,
+    "rules: [{ name: lab, from: 127.0.0.3, action: reject }, { name: gone, sni: gone.example, "
+      + "action: reject }]")
+  try withTrust(setup) { proxy in
+    let unrecognized: [UInt8] = [21, 3, 3, 0, 2, 2, 112]
+    for (index, (source, name)) in [("127.0.0.3", "a.example"), ("127.0.0.2", "gone.example")]
+      .enumerated()
+    {
+      let client = try proxy.connect(from: source)
+      try client.askForTLS(.smtp)
+      try client.write(TLSHello(name).bytes)
+      #expect(try client.readToEnd().bytes == unrecognized)
+      client.close()
+      #expect(try proxy.record(index + 1).reason == "route.rejected")
+    }
+    let plain = try proxy.connect(from: "127.0.0.3")
+    _ = try plain.readLines(until: "220 ")
+    try plain.write("EHLO client.example\r\nMAIL FROM:<a@b.example>\r\n")
+    _ = try plain.readLines(until: "421 4.7.1 ")
+    plain.close()
+    #expect(try proxy.record(3).reason == "route.rejected")
+    try expectUntouched(server)
+    let other = try proxy.connect(from: "127.0.0.2")
+    _ = try other.readLines(until: "220 ")
+    try other.write("HELP\r\n")
+    let upstream = try server.accept()
+    _ = try upstream.readExactly(28)
+    try upstream.write("220 mx\r\n")
+    #expect(try upstream.readExactly(6) == Array("HELP\r\n".utf8))
+    other.close()
+    upstream.close()
+    #expect(try proxy.record(4).reason == nil)
+  }
+}

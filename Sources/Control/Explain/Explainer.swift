@@ -184,7 +184,12 @@ struct Explainer {
     isLocalGiven: Bool
   ) -> [String] {
     var notes: [String] = []
-    if query.sni != nil || !query.alpn.isEmpty, listener.type != .tls {
+    switch listener.type {
+    case .tls: break
+    case .startTLS:
+      notes.append("this is what becomes of a client that asks for TLS by STARTTLS")
+    case .tcp, .serverFirst:
+      guard query.sni != nil || !query.alpn.isEmpty else { break }
       notes.append(
         "a \(listener.type.word) listener reads no ClientHello: sni and alpn say nothing")
     }
