@@ -173,6 +173,33 @@ func aGoodServerHangs(fall: Int) throws {
   try server.stop()
 }
 
+// A server whose greeting comes a byte at a time and never ends: bytes that come do not make its
+// check wait longer. Who is there gets them as they come.
+@Test("a server that dribbles")
+func aServerThatDribbles() throws {
+  let dribbling = try Greeter(.dribbles)
+  let good = try Greeter(.greets("220 good\r\n"))
+  let check = "check: { type: smtp, interval: 1s, timeout: 600ms, fall: 1 }"
+  try withChecked([dribbling.endpoint, good.endpoint], check) { sluice in
+    let clients = [try sluice.connect(), try sluice.connect()]
+    for client in clients { #expect(try client.readExactly(3) == Array("220".utf8)) }
+    let name = "server back/\(dribbling.endpoint)"
+    try wait(for: "the check to fail") {
+      sluice.saidCount("\(name) is down: timed out waiting for a greeting") == 1
+    }
+    try wait(for: "clients to be sent to the other") {
+      let late = [try sluice.connect(), try sluice.connect()]
+      defer { for client in late { client.close() } }
+      return late.allSatisfy {
+        (try? $0.readExactly(8, until: Deadline(inMs: 500))) == Array("220 good".utf8)
+      }
+    }
+    for client in clients { client.close() }
+  }
+  try dribbling.stop()
+  try good.stop()
+}
+
 /// How a server dies.
 enum Death: Sendable, CaseIterable {
   case refuses, isBlackHole, resets

@@ -23,6 +23,8 @@ final class Greeter: Sendable {
     case resets
     /// Says nothing, for good.
     case hangs
+    /// A byte of a greeting now and then, and never the whole of it.
+    case dribbles
   }
 
   private struct State {
@@ -43,7 +45,14 @@ final class Greeter: Sendable {
     state = Guarded(State(manners: manners))
     let made = Job("greeter") { [listener, state] in
       var held: [StreamSocket] = []
+      var dribbled: [(client: StreamSocket, count: Int)] = []
       while !state.withLock({ $0.isStopping }) {
+        for index in dribbled.indices {
+          let text = "220-"
+          let byte = Array(text.utf8.dropFirst(dribbled[index].count).prefix(1))
+          try? dribbled[index].client.write(byte.isEmpty ? Array("x".utf8) : byte)
+          dribbled[index].count += 1
+        }
         guard let client = try listener.accept(withinMs: 20) else { continue }
         let manner = state.withLock { state in
           state.accepted += 1
@@ -56,9 +65,10 @@ final class Greeter: Sendable {
           client.close()
         case .resets: client.reset()
         case .hangs: held.append(client)
+        case .dribbles: dribbled.append((client, 0))
         }
       }
-      for client in held { client.close() }
+      for client in held + dribbled.map(\.client) { client.close() }
     }
     job.withLock { $0 = made }
   }
