@@ -1,13 +1,34 @@
-// What the fuzz targets share. A target is this file, one named after it, and all of Sources/Wire
-// in a single module; tools/fuzz builds and runs them.
+import Glibc
 
-/// The entry point of libFuzzer. Each target defines `fuzz`.
+// What the fuzz targets share. A target is a file beside this one; all of them and Sources/Wire
+// are a single module and one program, which SLUICE_FUZZ_TARGET tells what to do. tools/fuzz builds
+// and runs it.
+
+/// The entry point of libFuzzer.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzOne(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   guard let start else { return 0 }
-  fuzz(Span(_unsafeStart: start, count: count))
+  target(Span(_unsafeStart: start, count: count))
   return 0
 }
+
+private let target: @Sendable (Span<UInt8>) -> Void = {
+  let name = getenv("SLUICE_FUZZ_TARGET").map { String(cString: $0) }
+  switch name {
+  case "address-text": return fuzzAddressText
+  case "client-hello": return fuzzClientHello
+  case "dns-reply": return fuzzDNSReply
+  case "encode-decode": return fuzzEncodeDecode
+  case "proxy-v1": return fuzzProxyV1
+  case "proxy-v2": return fuzzProxyV2
+  case "segmentation": return fuzzSegmentation
+  case "stability": return fuzzStability
+  case "starttls-client": return fuzzStartTLSClient
+  case "starttls-server": return fuzzStartTLSServer
+  case "tlv": return fuzzTLV
+  default: fatalError("SLUICE_FUZZ_TARGET names no target")
+  }
+}()
 
 /// Ends the process with a message, so that the input is kept as a reproducer.
 func demand(_ holds: Bool, _ message: @autoclosure () -> String) {

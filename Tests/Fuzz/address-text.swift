@@ -1,7 +1,7 @@
 import Glibc
 
 /// Any text as an address, a network, a host name; inet_pton(3) is asked for a second opinion.
-func fuzz(_ bytes: Span<UInt8>) {
+func fuzzAddressText(_ bytes: Span<UInt8>) {
   let text = String(decoding: bytes.indices.map { bytes[$0] }, as: UTF8.self)
   if let address = SocketAddress(text) {
     demand(SocketAddress(address.description) == address, "\(address) does not parse back")

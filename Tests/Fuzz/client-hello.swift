@@ -1,5 +1,5 @@
 /// Any bytes as records in any segments, then as the body of a hello in one record and in many.
-func fuzz(_ bytes: Span<UInt8>) {
+func fuzzClientHello(_ bytes: Span<UInt8>) {
   var hash: UInt64 = 0xcbf2_9ce4_8422_2325
   for index in bytes.indices { hash = (hash ^ UInt64(bytes[index])) &* 0x100_0000_01b3 }
   demandSameInSegments(bytes, &hash)

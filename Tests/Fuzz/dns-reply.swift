@@ -1,5 +1,5 @@
 /// Any bytes as a name server's reply to each kind of question.
-func fuzz(_ bytes: Span<UInt8>) {
+func fuzzDNSReply(_ bytes: Span<UInt8>) {
   for kind in DNSReply.Kind.allCases {
     do throws(DNSReply.Fault) {
       let reply = try DNSReply(bytes, to: kind)

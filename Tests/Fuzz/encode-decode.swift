@@ -1,5 +1,5 @@
 /// A header made of the input's bytes: what is sent is what is read.
-func fuzz(_ bytes: Span<UInt8>) {
+func fuzzEncodeDecode(_ bytes: Span<UInt8>) {
   var choices = Choices(bytes)
   let flags = choices.byte()
   let alignment = Int(choices.byte())

@@ -1,5 +1,5 @@
 /// Any bytes as a version 1 line, by themselves and behind `PROXY `.
-func fuzz(_ bytes: Span<UInt8>) {
+func fuzzProxyV1(_ bytes: Span<UInt8>) {
   decodeLine(bytes)
   var line = Array("PROXY ".utf8)
   for index in bytes.indices { line.append(bytes[index]) }

@@ -1,6 +1,6 @@
 /// Any bytes as a version 2 header, by themselves and behind the signature, with a right CRC32C
 /// where there is room for one, since no mutation would find it.
-func fuzz(_ bytes: Span<UInt8>) {
+func fuzzProxyV2(_ bytes: Span<UInt8>) {
   demandSound(ProxyV2.decode(bytes), of: bytes, limit: ProxyV2.defaultReceiveLimit)
   var header: [UInt8] = [0x0d, 0x0a, 0x0d, 0x0a, 0, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a]
   for index in bytes.indices { header.append(bytes[index]) }

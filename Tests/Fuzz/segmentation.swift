@@ -1,5 +1,5 @@
 /// Any bytes in any segments: the verdict is that on one piece, and none is ever taken back.
-func fuzz(_ bytes: Span<UInt8>) {
+func fuzzSegmentation(_ bytes: Span<UInt8>) {
   var hash: UInt64 = 0xcbf2_9ce4_8422_2325
   for index in bytes.indices { hash = (hash ^ UInt64(bytes[index])) &* 0x100_0000_01b3 }
   let whole = ProxyHeader.decode(bytes)

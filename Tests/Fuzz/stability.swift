@@ -1,5 +1,5 @@
 /// Whatever is accepted can be sent on, and stays what it is from then on.
-func fuzz(_ bytes: Span<UInt8>) {
+func fuzzStability(_ bytes: Span<UInt8>) {
   guard case .done(let first, _) = ProxyHeader.decode(bytes),
     let once = encodeAgain(first, from: bytes)
   else { return }

@@ -1,5 +1,5 @@
 /// Any bytes as what a client says before TLS, in one piece and byte by byte.
-func fuzz(_ bytes: Span<UInt8>) {
+func fuzzStartTLSServer(_ bytes: Span<UInt8>) {
   guard bytes.count > 0 else { return }
   let kind = MailProtocol.allCases[Int(bytes[0] & 3)]
   let plaintext = bytes[0] & 4 == 0 ? StartTLSWords.Plaintext.refused : .served

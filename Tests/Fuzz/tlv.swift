@@ -1,5 +1,5 @@
 /// Any bytes as an area of TLVs.
-func fuzz(_ bytes: Span<UInt8>) {
+func fuzzTLV(_ bytes: Span<UInt8>) {
   var walk = ProxyTLVWalk(0..<bytes.count)
   var covered = 0
   var isSound = true
