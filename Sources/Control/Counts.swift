@@ -26,8 +26,7 @@ package struct Counts: Sendable {
       .filter { $0.row.isConfigured || $0.live > 0 }
     servers = Counts.merge(book.servers, answers, \.servers).map { Server(row: $0) }
       .filter { $0.row.isConfigured || $0.live > 0 }
-    rules = Counts.merge(book.rules, answers, \.rules).map { Rule(row: $0) }
-      .filter { $0.row.isConfigured && $0.taken > 0 }
+    rules = Counts.rules(book, answers)
   }
 
   /// The workers' own counts together; flags are true when they are of any of them.
@@ -102,6 +101,21 @@ package struct Counts: Sendable {
         for column in 0..<width { cells[column] &+= worker[keyPath: rows][number, column] }
       }
       return Row(name: entry.name, isConfigured: entry.goneSince == nil, cells: cells)
+    }
+  }
+}
+
+extension Counts {
+  /// Few of very many rules take anything, so the names of the others are not touched.
+  private static func rules(_ book: SeriesBook, _ workers: [WorkerCounts]) -> [Rule] {
+    book.rules.entries.indices.compactMap { number in
+      guard workers.contains(where: { $0.rules[number, RuleColumns.taken] > 0 }),
+        let entry = book.rules.entries[number], entry.goneSince == nil
+      else { return nil }
+      let taken = workers.lazy.filter { $0.serial >= entry.since }
+        .reduce(UInt64(0)) { $0 &+ $1.rules[number, RuleColumns.taken] }
+      return taken > 0
+        ? Rule(listener: entry.name.listener, name: entry.name.rule, taken: taken) : nil
     }
   }
 }
@@ -200,10 +214,10 @@ extension Counts {
 
 extension Counts {
   package struct Rule: Sendable {
-    package let row: Row<SeriesBook.RuleName>
-
+    package let listener: String
+    package let name: String
     /// Connections.
-    package var taken: UInt64 { row[RuleColumns.taken] }
+    package let taken: UInt64
   }
 }
 

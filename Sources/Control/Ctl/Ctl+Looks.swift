@@ -89,14 +89,14 @@ extension Ctl {
   package func sessions(_ query: SessionQuery) -> Int32 {
     ask("GET", "/v1/sessions\(Ctl.parameters(query))", SessionList.self) { list in
       var table = TextTable([
-        "ID": .left, "LISTENER": .left, "CLIENT": .left, "BACKEND": .left, "SERVER": .left,
-        "AGE": .right, "IDLE": .right, "UP": .right, "DOWN": .right,
+        "ID": .left, "LISTENER": .left, "CLIENT": .left, "RULE": .left, "BACKEND": .left,
+        "SERVER": .left, "AGE": .right, "IDLE": .right, "UP": .right, "DOWN": .right,
       ])
       for session in list.sessions {
         let isOnItsWay = session.server != nil && !session.isDialled
         table.add([
-          session.id, session.listener, session.client ?? "-", session.backend ?? "-",
-          (session.server ?? "-") + (isOnItsWay ? " (dialling)" : ""),
+          session.id, session.listener, session.client ?? "-", session.rule ?? "-",
+          session.backend ?? "-", (session.server ?? "-") + (isOnItsWay ? " (dialling)" : ""),
           Visible.duration(seconds: session.ageSeconds),
           Visible.duration(seconds: session.idleSeconds),
           Visible.bytes(session.bytesUp), Visible.bytes(session.bytesDown),

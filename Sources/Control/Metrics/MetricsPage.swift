@@ -116,7 +116,7 @@ private struct MetricsPage {
     each(.listenerQueued, counts.listeners, \.row.name) { $0.queued }
     text.begin(.ruleTaken)
     for rule in counts.rules {
-      text.sample(.ruleTaken, [rule.row.name.listener, rule.row.name.rule], rule.taken)
+      text.sample(.ruleTaken, [rule.listener, rule.name], rule.taken)
     }
   }
 
