@@ -51,7 +51,7 @@ extension Checks {
         position,
         "\(key): a client of a \(listener.type.word) listener may wait for its server's first "
           + "bytes, so a ClientHello cannot be waited for; use \"type: tls\" if its clients begin "
-          + "with one")
+          + "with one, or \"type: starttls\" if they ask for TLS first")
     }
   }
 

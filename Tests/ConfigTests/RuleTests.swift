@@ -58,7 +58,8 @@ import Wire
 
   private static let stall =
     ": a client of a tcp listener may wait for its server's first bytes, so a ClientHello cannot "
-    + "be waited for; use \"type: tls\" if its clients begin with one"
+    + "be waited for; use \"type: tls\" if its clients begin with one, or \"type: starttls\" if "
+    + "they ask for TLS first"
 
   @Test(
     "faults",

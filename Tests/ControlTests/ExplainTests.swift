@@ -24,6 +24,12 @@ import Testing
         protocol: smtp
         rules: [{ from: 10.0.0.0/8, to-port: [26, 27], action: reject }]
         backend: b
+      submission:
+        bind: "127.0.0.1:587"
+        type: starttls
+        protocol: smtp
+        rules: [{ sni: mail.a.example, backend: a }]
+        backend: b
       named: { bind: "127.0.0.1:465", type: tls, no-sni: reject, rules: [{ backend: a }] }
     backends:
       a: { servers: ["127.0.0.1:1"], send-proxy: v1 }
@@ -98,6 +104,9 @@ import Testing
     #expect(
       mail.notes == ["a server-first listener reads no ClientHello: sni and alpn say nothing"])
     #expect(mail.backend?.fields.contains { $0.name.hasPrefix("0x02") } == false)
+    let asking = try explain("submission", "10.1.1.1", sni: "mail.a.example")
+    #expect(asking.backend?.name == "a" && asking.notes.count == 1)
+    #expect(asking.notes[0].contains("STARTTLS"))
     let proxy = try explain("smtp", "192.0.2.10")
     #expect(proxy.notes.count == 1 && proxy.notes[0].hasPrefix("192.0.2.10 is trusted"))
   }
