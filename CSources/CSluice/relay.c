@@ -322,6 +322,10 @@ void relay_spliced(struct sluice_worker *w, struct connection *c, int i, int32_t
     bool still = result >= 0 || result == -EINTR || result == -512;
     if (still && half->filling) half_from(c, i)->readable = true;
     if (still && !half->filling) half_to(c, i)->writable = true;
+    // Nobody is there to take the reply: trying again would go on until the farewell's deadline.
+    bool gone = c->state == STATE_FAREWELL && i == 1 && !half->filling;
+    if (gone && !still && result != -EAGAIN)
+      connection_broken(w, c, sluice_side_client, -result);
     return;
   }
   int number = result < 0 ? -result : 0;
