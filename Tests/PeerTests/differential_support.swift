@@ -23,6 +23,9 @@ struct PeerRecord: Sendable {
   /// What the ClientHello says, where one was read.
   var sni: String? { fields["sni"]?.string }
   var alpn: String? { fields["alpn"]?.string }
+  var offersECH: Bool? { fields["ech"]?.boolean }
+  /// Only lines of connections that a rule took have it.
+  var rule: String? { fields["rule"]?.string }
 }
 
 /// A daemon with one listener and one backend; the settings are YAML flow fragments.
