@@ -153,7 +153,7 @@ extension SpliceEngine {
 extension ServerEntry {
   /// A name that does not resolve yet stands for a place where nobody can listen, so that every
   /// dial is refused at once.
-  fileprivate init(_ server: Config.Server) {
+  fileprivate convenience init(_ server: Config.Server) {
     self.init(
       name: server.name, address: server.address ?? .ipv4(0x7f00_0001, port: 0),
       weight: server.weight, isBackup: server.isBackup,

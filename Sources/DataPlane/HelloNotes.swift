@@ -22,10 +22,12 @@ struct HelloNotes {
   /// not fit as a whole is left out.
   private static let protocolsKept = 255
 
-  init(_ hello: ClientHello, in bytes: Span<UInt8>) {
+  /// - Parameter keepingText: false where nobody is going to ask for it.
+  init(_ hello: ClientHello, in bytes: Span<UInt8>, keepingText: Bool) {
     isNamed = HelloFacts.Form(hello) == .named
     offersECH = hello.offersECH
     legacyVersion = hello.legacyVersion
+    guard keepingText else { return }
     if let name = hello.serverName {
       serverName = HelloNotes.copy(name.bytes, of: bytes, most: HelloNotes.nameKept)
     }

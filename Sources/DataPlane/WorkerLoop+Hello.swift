@@ -40,7 +40,8 @@ extension WorkerLoop {
     switch HelloIntake.decide(bytes, ending) {
     case .needMore: return false
     case .hello(let hello):
-      hellos[event.id.slot] = HelloNotes(hello, in: bytes)
+      let isTold = needs.contains(.records) || table.tellsOfHellos
+      hellos[event.id.slot] = HelloNotes(hello, in: bytes, keepingText: isTold)
       let facts = HelloFacts(hello, in: bytes, for: table.listeners[listener].conditions)
       let answer = self.answer(to: facts, event, memory, table)
       settle(answer, event, &memory, table, ending, behind: consumed)

@@ -25,6 +25,8 @@ package final class RouteTable: Sendable {
   private let limited: [Bool]
   /// By listener: what its rules and its own backend may lead to.
   private let reaches: [Reach]
+  /// Whether a server of any backend is told what the ClientHello says.
+  package let tellsOfHellos: Bool
   /// All of it that routed connections still ask for, without the trust, which is most of its
   /// size; nil when it trusts nobody anyway.
   package let remainder: RouteTable?
@@ -87,6 +89,7 @@ package final class RouteTable: Sendable {
     }
     precondition(owners.count == servers.count)
     reaches = listeners.map { Reach(of: $0, in: backends) }
+    tellsOfHellos = backends.contains { $0.tlvs.authority || $0.tlvs.alpn }
     self.listeners = listeners
     self.backends = backends
     self.servers = servers
@@ -195,7 +198,10 @@ package struct SocketEntry: Sendable {
 }
 
 /// A listener as the data plane needs it. Times are milliseconds, 0 is off.
-package struct ListenerEntry: Sendable {
+///
+/// An object, like the entries of backends and servers: what a decision borrows is one reference,
+/// not a copy of each field.
+package final class ListenerEntry: Sendable {
   package let name: String
   /// For those that no rule takes; nil turns them away.
   package let backend: Int?
@@ -208,7 +214,7 @@ package struct ListenerEntry: Sendable {
   package let halfClosedMs: UInt32
   package let maxAgeMs: UInt32
   /// Who sends a PROXY header.
-  package private(set) var trust: TrustTable
+  package let trust: TrustTable
   /// From accept until a required header is whole; never off.
   package let headerMs: UInt32
   /// The longest version 2 header taken, in bytes.
@@ -264,9 +270,12 @@ package struct ListenerEntry: Sendable {
   }
 
   fileprivate var withoutTrust: ListenerEntry {
-    var entry = self
-    entry.trust = TrustTable()
-    return entry
+    ListenerEntry(
+      name: name, backend: backend, rules: rules, conditions: conditions, connectMs: connectMs,
+      idleMs: idleMs, halfClosedMs: halfClosedMs, maxAgeMs: maxAgeMs, headerMs: headerMs,
+      headerLimit: headerLimit, acceptsUnknown: acceptsUnknown, hello: hello,
+      prefaceMs: prefaceMs, spoken: spoken, maxConnections: maxConnections, queue: queue,
+      bandwidth: bandwidth, connectionBandwidth: connectionBandwidth, startTLS: startTLS)
   }
 }
 
@@ -317,7 +326,7 @@ package enum SpliceEngine: Sendable {
   case off
 }
 
-package struct BackendEntry: Sendable {
+package final class BackendEntry: Sendable {
   package let name: String
   /// Indexes into `RouteTable.servers`, beginning where the backend before it ends; never empty.
   package let servers: Range<Int>
@@ -372,7 +381,7 @@ package struct BackendEntry: Sendable {
   package var isOpenToForgery: Bool { header == .none && !passesClientHeader }
 }
 
-package struct ServerEntry: Sendable {
+package final class ServerEntry: Sendable {
   /// As the configuration writes it.
   package let name: String
   package let address: SocketAddress
