@@ -119,15 +119,19 @@ package struct Explanation: Codable, Hashable, Sendable {
   package struct Timeouts: Codable, Hashable, Sendable {
     package var prefaceMs: Int
     package var connectMs: Int
+    /// Until a server has begun TLS; nil where it is not asked to.
+    package var startTLSMs: Int?
     package var idleMs: Int
     package var halfClosedMs: Int
     package var maxAgeMs: Int
 
     package init(
-      prefaceMs: Int, connectMs: Int, idleMs: Int, halfClosedMs: Int, maxAgeMs: Int
+      prefaceMs: Int, connectMs: Int, startTLSMs: Int? = nil, idleMs: Int, halfClosedMs: Int,
+      maxAgeMs: Int
     ) {
       self.prefaceMs = prefaceMs
       self.connectMs = connectMs
+      self.startTLSMs = startTLSMs
       self.idleMs = idleMs
       self.halfClosedMs = halfClosedMs
       self.maxAgeMs = maxAgeMs

@@ -67,7 +67,8 @@ final class NotedOperations: Operations {
     var explained = Explanation(
       listener: query.listener, type: "tls", client: query.from, local: query.to ?? "-",
       sni: query.sni ?? "mail.example", alpn: query.alpn,
-      timeouts: .init(prefaceMs: 1, connectMs: 2, idleMs: 0, halfClosedMs: 3, maxAgeMs: 4))
+      timeouts: .init(
+        prefaceMs: 1, connectMs: 2, startTLSMs: 5, idleMs: 0, halfClosedMs: 3, maxAgeMs: 4))
     explained.rules = [
       .init(name: "a", matches: false, why: "wants x"), .init(name: "b", matches: true),
     ]

@@ -28,7 +28,17 @@ import Testing
         bind: "127.0.0.1:587"
         type: starttls
         protocol: smtp
-        rules: [{ sni: mail.a.example, backend: a }]
+        rules:
+          - { sni: mail.a.example, backend: a }
+          - { name: lab, from: 198.51.100.1, backend: a }
+          - { name: foe, from: 198.51.100.2, action: close }
+        backend: b
+        timeouts: { starttls: 12s }
+      sieve:
+        bind: "127.0.0.1:4190"
+        type: starttls
+        protocol: sieve
+        starttls: { plaintext: reject }
         backend: b
       named: { bind: "127.0.0.1:465", type: tls, no-sni: reject, rules: [{ backend: a }] }
     backends:
@@ -105,10 +115,28 @@ import Testing
       mail.notes == ["a server-first listener reads no ClientHello: sni and alpn say nothing"])
     #expect(mail.backend?.fields.contains { $0.name.hasPrefix("0x02") } == false)
     let asking = try explain("submission", "10.1.1.1", sni: "mail.a.example")
-    #expect(asking.backend?.name == "a" && asking.notes.count == 1)
+    #expect(asking.backend?.name == "a" && asking.notes.count == 2)
     #expect(asking.notes[0].contains("STARTTLS"))
     let proxy = try explain("smtp", "192.0.2.10")
     #expect(proxy.notes.count == 1 && proxy.notes[0].hasPrefix("192.0.2.10 is trusted"))
+  }
+
+  /// The rest of what may happen at a starttls listener: its server takes its time, and clients ask
+  /// for no TLS. Rules by name then take nobody, those by address do.
+  @Test(arguments: [
+    ("submission", "10.1.1.1", "goes to backend b"),
+    ("submission", "198.51.100.1", "goes to backend a by rule lab"),
+    ("submission", "198.51.100.2", "is turned away by rule foe: route.closed"),
+    ("sieve", "10.1.1.1", "is told to (starttls.plaintext is reject)"),
+  ])
+  func withoutTLS(listener: String, client: String, what: String) throws {
+    let told = try explain(listener, client, sni: "mail.a.example")
+    #expect(told.notes[1] == "a client that does not ask for TLS \(what)")
+    #expect(told.timeouts.startTLSMs == (listener == "sieve" ? 15_000 : 12_000))
+    let lines = told.text.split(separator: "\n")
+    #expect(lines.contains { $0 == "  starttls     \(listener == "sieve" ? 15 : 12)s" })
+    #expect(try explain("imaps", client).timeouts.startTLSMs == nil)
+    #expect(try !explain("imaps", client).text.contains("starttls"))
   }
 
   @Test func wrongQuestions() throws {

@@ -187,8 +187,10 @@ extension OpenAPISchema {
           "reply?": .text("What the client would hear then."),
           "backend?": .reference("ExplainedBackend"),
           "timeouts": answer([
-            "prefaceMs": .integer(), "connectMs": .integer(), "idleMs": .integer("0 is off."),
-            "halfClosedMs": .integer("0 is off."), "maxAgeMs": .integer("0 is off."),
+            "prefaceMs": .integer(), "connectMs": .integer(),
+            "startTLSMs?": .integer("Until a server has begun TLS; of starttls listeners."),
+            "idleMs": .integer("0 is off."), "halfClosedMs": .integer("0 is off."),
+            "maxAgeMs": .integer("0 is off."),
           ]), "notes": .list(.text()),
         ])
       ),

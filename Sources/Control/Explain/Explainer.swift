@@ -43,7 +43,7 @@ struct Explainer {
     var explained = Explanation(
       listener: listener.name, type: listener.type.word, client: "\(client)", local: "\(reached)",
       sni: query.sni, alpn: query.alpn, timeouts: timeouts(listener, at: nil))
-    explained.notes = notes(query, listener, client, reached, isLocalGiven: local != nil)
+    explained.notes = notes(query, place, client, reached, isLocalGiven: local != nil)
     let entry = table.listeners[place]
     explained.rule = choice.rule.map { entry.rules[$0].name }
     switch choice.target {
@@ -149,6 +149,7 @@ struct Explainer {
     let times = snapshot.timeouts(of: listener, at: backend)
     return .init(
       prefaceMs: Int(times.prefaceMs), connectMs: Int(times.connectMs),
+      startTLSMs: listener.type == .startTLS ? Int(times.startTLSMs) : nil,
       idleMs: Int(times.idleMs), halfClosedMs: Int(times.halfClosedMs),
       maxAgeMs: Int(times.maxAgeMs))
   }
@@ -180,14 +181,16 @@ struct Explainer {
   }
 
   private func notes(
-    _ query: ExplainQuery, _ listener: Listener, _ client: SocketAddress, _ local: SocketAddress,
+    _ query: ExplainQuery, _ place: Int, _ client: SocketAddress, _ local: SocketAddress,
     isLocalGiven: Bool
   ) -> [String] {
+    let listener = snapshot.listeners[place]
     var notes: [String] = []
     switch listener.type {
     case .tls: break
     case .startTLS:
       notes.append("this is what becomes of a client that asks for TLS by STARTTLS")
+      notes.append(withoutTLS(place, RuleFacts(client: client, local: local)))
     case .tcp, .serverFirst:
       guard query.sni != nil || !query.alpn.isEmpty else { break }
       notes.append(
@@ -206,6 +209,21 @@ struct Explainer {
       notes.append("\(client.hostDescription) may send a PROXY header, and speak for others")
     }
     return notes
+  }
+
+  /// What becomes of a client of a starttls listener that wants something else than TLS.
+  private func withoutTLS(_ place: Int, _ facts: RuleFacts) -> String {
+    guard snapshot.listeners[place].startTLS.plaintext == .backend else {
+      return "a client that does not ask for TLS is told to (starttls.plaintext is reject)"
+    }
+    let choice = Router.choice(facts, place, under: table)
+    let rule = choice.rule.map { " by rule \(table.listeners[place].rules[$0].name)" } ?? ""
+    return switch choice.target {
+    case .backend(let backend):
+      "a client that does not ask for TLS goes to backend \(snapshot.backends[backend].name)\(rule)"
+    case .reject(let reason):
+      "a client that does not ask for TLS is turned away\(rule): \(reason.code)"
+    }
   }
 }
 

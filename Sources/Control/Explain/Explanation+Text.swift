@@ -16,11 +16,14 @@ extension Explanation {
       lines.append("turned away: \(reason)\(reply.map { "; the client hears \($0)" } ?? "")")
     }
     lines.append("timeouts")
-    lines += [
-      ("preface", timeouts.prefaceMs), ("connect", timeouts.connectMs), ("idle", timeouts.idleMs),
+    let times = [
+      ("preface", timeouts.prefaceMs), ("connect", timeouts.connectMs),
+      ("starttls", timeouts.startTLSMs), ("idle", timeouts.idleMs),
       ("half-closed", timeouts.halfClosedMs), ("max-age", timeouts.maxAgeMs),
-    ].map { name, ms in
-      "  \(Explanation.padded(name, 12)) \(DurationText.text(ms: UInt32(clamping: ms)))"
+    ]
+    for case (let name, let ms?) in times {
+      lines.append(
+        "  \(Explanation.padded(name, 12)) \(DurationText.text(ms: UInt32(clamping: ms)))")
     }
     lines += notes.map { "note: \($0)" }
     return lines.map { Visible.line($0) + "\n" }.joined()
