@@ -167,4 +167,22 @@ import Testing
       }
     }
   }
+
+  /// docs/examples: behind STARTTLS the name chooses too; who does not ask is told to.
+  @Test func exampleWithStartTLS() throws {
+    let path = "docs/examples/starttls.yaml"
+    let (snapshot, diagnostics) = Snapshot.parse(Array(contents(of: path).utf8), file: path)
+    #expect(diagnostics.lines == [])
+    let made = try #require(snapshot)
+    #expect(made.listeners.filter { $0.type == .startTLS }.count == 4)
+    let explainer = Explainer(made)
+    for listener in made.listeners where listener.type != .serverFirst {
+      for (name, tenant) in [("mail.a.example", "a"), ("mail.b.example", "b"), (nil, "a")] {
+        let told = try explainer.explain(
+          ExplainQuery(listener: listener.name, from: "203.0.113.7", sni: name))
+        #expect(told.backend?.name == "\(tenant)-\(listener.name)")
+        #expect(listener.type == .tls || told.notes[1].contains("is told to"))
+      }
+    }
+  }
 }

@@ -72,7 +72,7 @@ import Testing
 @Suite struct ExampleTests {
   @Test(arguments: [
     "tools/packaging/sluice.yaml", "docs/docker/sluice.yaml",
-    "docs/examples/docker-mailserver.yaml",
+    "docs/examples/docker-mailserver.yaml", "docs/examples/starttls.yaml",
   ])
   func theExampleHasNoFault(path: String) throws {
     let directory = try TemporaryDirectory()
