@@ -242,7 +242,7 @@ enum sluice_result sluice_worker_fact(struct sluice_worker *w, struct sluice_id 
 
 static void drop_half(struct sluice_worker *w, struct connection *c, int i) {
   struct half *half = &c->halves[i];
-  buffer_give(w, &half->held);
+  preface_drop(w, half);
   buffer_give(w, &half->rest);
   pipe_let_go(w, c, i);
   half->ask = false;
@@ -265,7 +265,7 @@ enum sluice_result sluice_worker_reject(struct sluice_worker *w, struct sluice_i
   drop_half(w, c, 0);
   c->halves[0].mode = sluice_mode_discard;
   c->halves[0].eof = c->halves[0].shut = false;
-  buffer_give(w, &down->held);
+  preface_drop(w, down);
   down->mode = sluice_mode_relay;
   down->eof = true;
   down->ask = false;
@@ -364,7 +364,7 @@ void connection_broken(struct sluice_worker *w, struct connection *c, enum sluic
   }
   drop_half(w, c, survivor);
   if (last->mode != sluice_mode_relay) {  // what was not decided on goes nowhere any more
-    buffer_give(w, &last->held);
+    preface_drop(w, last);
     last->eof = true;
   }
   last->shut = false;

@@ -411,6 +411,7 @@ bool buffers_left(const struct sluice_worker *w);
 enum sluice_result buffer_append(struct sluice_worker *w,
                                  struct buffer *_Nullable *_Nonnull buffer,
                                  const uint8_t *bytes, size_t length);
+void preface_drop(struct sluice_worker *w, struct half *half);
 void preface_read(struct sluice_worker *w, struct connection *c, int half);
 bool preface_ask(struct sluice_worker *w, struct connection *c, int half);
 void preface_starve(struct sluice_worker *w, struct connection *c);

@@ -161,6 +161,12 @@ static void preface_final(struct half *half, enum sluice_final why) {
   half->ask = true;
 }
 
+// What is held goes nowhere, and so does not count.
+void preface_drop(struct sluice_worker *w, struct half *half) {
+  half->bytes -= buffer_length(half->held);
+  buffer_give(w, &half->held);
+}
+
 // Reads what a held half may still hold. Every arrival, the FIN and the full cap are reasons to
 // ask; a socket error ends the side.
 void preface_read(struct sluice_worker *w, struct connection *c, int i) {
