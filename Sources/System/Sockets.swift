@@ -55,6 +55,12 @@ package enum Sockets {
     return socketAddress(raw)
   }
 
+  /// Whether a socket that began to connect is connected already.
+  package static func isConnected(_ number: Int32) -> Bool {
+    var raw = system_address()
+    return unsafe system_remote_address(number, &raw) == 0
+  }
+
   /// getpeername(2)
   package static func remoteAddress(
     of descriptor: borrowing Descriptor

@@ -33,9 +33,9 @@ struct CheckBoard: ~Copyable {
   static let wakeToken = UInt64.max
   /// A server that stays up for so many intervals has stopped flapping.
   private static let steadyIntervals: UInt64 = 30
-  /// What is due at about the same time is done at the same moment, up to this much late: 500
-  /// checks a second take half the processor time when they come by the dozen.
-  private static let togetherNs: UInt64 = 50_000_000
+  /// What is due at about the same time is done at the same moment, up to half of this early or
+  /// late: 500 checks a second take half the processor time when they come by the dozen.
+  private static let togetherNs: UInt64 = 100_000_000
   /// First checks are spread over at most this time.
   private static let firstWithinNs: UInt64 = 1_000_000_000
 
@@ -123,7 +123,8 @@ struct CheckBoard: ~Copyable {
       return
     }
     let timeoutNs = UInt64(row.target.settings.timeoutMs) * 1_000_000
-    let endNs = CheckBoard.together(nowNs + timeoutNs, of: timeoutNs)
+    // Never before its time.
+    let endNs = CheckBoard.together(nowNs + timeoutNs + timeoutNs / 20, of: timeoutNs)
     push(Alarm(atNs: endNs, row: place, generation: row.generation))
   }
 
@@ -150,16 +151,16 @@ struct CheckBoard: ~Copyable {
         ended.append(Ended(target: row.target, report: row.report, isChanged: change != nil))
       }
     }
-    let nextNs = max(nowNs, row.startNs + jittered(intervalNs, settings.jitterPercent))
-    row.startNs = CheckBoard.together(nextNs, of: intervalNs)
+    let nextNs = row.startNs + jittered(intervalNs, settings.jitterPercent)
+    row.startNs = max(nowNs, CheckBoard.together(nextNs, of: intervalNs))
     rows[place] = row
     push(Alarm(atNs: row.startNs, row: place, generation: row.generation))
   }
 
-  /// A moment that others have too, at most a twentieth of `spanNs` later.
+  /// The nearest moment that others have too, at most a twentieth of `spanNs` away.
   private static func together(_ atNs: UInt64, of spanNs: UInt64) -> UInt64 {
-    let step = max(1, min(togetherNs, spanNs / 20))
-    return (atNs + step - 1) / step * step
+    let step = max(1, min(togetherNs, spanNs / 10))
+    return (atNs + step / 2) / step * step
   }
 
   private mutating func jittered(_ intervalNs: UInt64, _ percent: Int) -> UInt64 {
@@ -232,9 +233,11 @@ final class CheckRun {
   func start(_ poller: Poller, token: UInt64) -> Outcome? {
     do throws(SystemError) {
       let made = try Sockets.startConnecting(to: target.address, from: target.source)
-      try poller.watch(made.number, token: token)
       number = made.number
       socket = consume made
+      // A server of this machine is reached at once.
+      if Sockets.isConnected(number), let outcome = connected() ?? send() { return outcome }
+      try poller.watch(number, token: token)
       return nil
     } catch {
       return CheckRun.outcome(of: error.code)
