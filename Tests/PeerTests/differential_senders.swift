@@ -122,6 +122,7 @@ func haproxyChecks() throws {
     """
     listen front
       bind \(front)
+      timeout check 10s
       option tcp-check
       tcp-check expect string 220
       server sluice \(between.endpoint) source 127.0.0.4 send-proxy-v2 check inter 200ms
