@@ -1,4 +1,5 @@
 internal import CSluice
+internal import System
 
 /// Where a worker puts together what it says to one side of a connection.
 @safe struct Speech: ~Copyable {
@@ -15,9 +16,7 @@ internal import CSluice
   mutating func clear() { count = 0 }
 
   mutating func add(_ bytes: [UInt8]) {
-    write { output in
-      for byte in bytes { output.append(byte) }
-    }
+    write { $0.append(bytes: bytes.span) }
   }
 
   /// Adds what `body` writes, which finds its output empty.
