@@ -196,7 +196,6 @@ package final class Server: Operations {
   private func reloadAside() {
     do throws(SystemError) {
       _ = try Thread(name: "reload") { [self] in
-        Thread.giveWay()
         do throws(Failure) {
           _ = try reload(ReloadRequest())
         } catch {

@@ -48,7 +48,6 @@ final class HTTPLane: Sendable {
     guard isTaken else { return false }
     // One turn for each body, though not always that body's.
     pool.submit { [queue] state in
-      Thread.giveWay()
       let next = queue.withLock { $0.next() }
       defer { queue.withLock { $0.taken -= 1 } }
       if case .active = state { next?() }
