@@ -125,13 +125,7 @@ func hangAfterAccept(onDown: String) throws {
     try wait(for: "the check to fail") {
       sluice.saidCount("\(name) is down: timed out waiting for a greeting") == 1
     }
-    try wait(for: "clients to be sent to the other") {
-      let late = [try sluice.connect(), try sluice.connect()]
-      defer { for client in late { client.close() } }
-      return late.allSatisfy {
-        (try? $0.readToEnd(until: Deadline(inMs: 300)).bytes.starts(with: "220 good".utf8)) == true
-      }
-    }
+    try waitForGreetings(by: "220 good", from: sluice)
     if onDown == "keep" {
       #expect(sluice.saidCount("still down") == 0)
       for client in clients { client.close() }
@@ -187,17 +181,23 @@ func aServerThatDribbles() throws {
     try wait(for: "the check to fail") {
       sluice.saidCount("\(name) is down: timed out waiting for a greeting") == 1
     }
-    try wait(for: "clients to be sent to the other") {
-      let late = [try sluice.connect(), try sluice.connect()]
-      defer { for client in late { client.close() } }
-      return late.allSatisfy {
-        (try? $0.readExactly(8, until: Deadline(inMs: 500))) == Array("220 good".utf8)
-      }
-    }
+    try waitForGreetings(by: "220 good", from: sluice)
     for client in clients { client.close() }
   }
   try dribbling.stop()
   try good.stop()
+}
+
+/// Until two clients in turn are both greeted by the same server.
+private func waitForGreetings(by greeting: String, from sluice: SluiceProcess) throws {
+  try wait(for: "clients to be sent to the other") {
+    let late = [try sluice.connect(), try sluice.connect()]
+    defer { for client in late { client.close() } }
+    return late.allSatisfy {
+      (try? $0.readExactly(greeting.utf8.count, until: Deadline(inMs: 500)))
+        == Array(greeting.utf8)
+    }
+  }
 }
 
 /// How a server dies.
