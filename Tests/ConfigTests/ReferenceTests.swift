@@ -1,16 +1,13 @@
 import Routing
+import TestSupport
 import Testing
 
 @testable import Config
 
-#if canImport(Glibc)
-  import Glibc
-#else
-  import Musl
-#endif
-
 /// docs/configuration.md says what the schema says, no more and no less.
 @Suite struct ReferenceTests {
+  static let document = "docs/configuration.md"
+
   @Test func everyKeyHasItsRow() throws {
     let tables = try ReferenceTests.tables()
     #expect(Set(tables.keys) == Set(Schema.sections.map(\.path)))
@@ -96,7 +93,7 @@ import Testing
   private static let ofHellos = ["no-sni", "not-tls"]
 
   @Test func examplesAreGood() throws {
-    let examples = try ReferenceTests.examples()
+    let examples = try ProjectFiles.examples(in: ReferenceTests.document)
     #expect(examples.count == 15)
     let surroundings = Surroundings(
       contents: { _, _ in .success(.directory([])) },
@@ -113,28 +110,11 @@ import Testing
     }
   }
 
-  static func examples() throws -> [String] {
-    let lines = try lines()
-    var examples: [String] = []
-    var current: String?
-    for line in lines {
-      if line == "```yaml" {
-        current = ""
-      } else if line == "```", let example = current {
-        examples.append(example)
-        current = nil
-      } else {
-        current? += line + "\n"
-      }
-    }
-    return examples
-  }
-
   /// The rows of each section's table, by the section's path; a row is its cells.
   private static func tables() throws -> [String: [[String]]] {
     var tables: [String: [[String]]] = [:]
     var path: String?
-    for line in try lines() {
+    for line in try ProjectFiles.lines(document) {
       if line.hasPrefix("## ") {
         let title = line.dropFirst(3)
         path = title == "Top level" ? "" : title.hasPrefix("`") ? title.filter { $0 != "`" } : nil
@@ -147,21 +127,5 @@ import Testing
       }
     }
     return tables
-  }
-
-  private static func lines() throws -> [String] {
-    String(decoding: try bytes(of: "docs/configuration.md"), as: UTF8.self).split(
-      separator: "\n", omittingEmptySubsequences: false
-    ).map(String.init)
-  }
-
-  /// Of a file of the project, by its path from the root.
-  static func bytes(of path: String) throws -> [UInt8] {
-    let root = #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
-    let file = try #require(fopen("/\(root)/\(path)", "r"), "\(path)")
-    defer { fclose(file) }
-    var bytes: [UInt8] = []
-    while case let byte = getc(file), byte != EOF { bytes.append(UInt8(byte)) }
-    return bytes
   }
 }

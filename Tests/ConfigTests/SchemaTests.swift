@@ -5,10 +5,8 @@ import Testing
 
 /// The schema that editors get: the same keys and the same values as the reader's.
 @Suite struct SchemaTests {
-  static let root = #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
-
   @Test func theFileInTheDocumentsIsWhatTheProgramPrints() throws {
-    let file = try contents(of: "docs/sluice.schema.json")
+    let file = try ProjectFiles.text("docs/sluice.schema.json")
     #expect(
       file == SchemaDocument.text, "make it anew: sluice schema > docs/sluice.schema.json")
   }
@@ -40,15 +38,15 @@ import Testing
 
   /// What editors say of each file: nil for a good one.
   private func verdicts(_ files: [String]) throws -> [String?] {
-    let python = "/\(SchemaTests.root)/.build/python"
+    let python = "\(ProjectFiles.root)/.build/python"
     try #require(
-      (try? contents(of: ".build/python/ready"))?.contains("jsonschema") == true,
+      (try? ProjectFiles.text(".build/python/ready"))?.contains("jsonschema") == true,
       "the Python package jsonschema is missing: tools/packages test installs it from PyPI")
     let result = try ChildProcess.run(
       "\(python)/bin/python3",
       [
-        "/\(SchemaTests.root)/Tests/ConfigTests/validate_schema.py",
-        "/\(SchemaTests.root)/docs/sluice.schema.json",
+        "\(ProjectFiles.root)/Tests/ConfigTests/validate_schema.py",
+        "\(ProjectFiles.root)/docs/sluice.schema.json",
       ], input: files.joined(separator: "=====\n"), until: Deadline(inMs: 120_000))
     try #require(result.exit == .code(0), "\(result.error)")
     let lines = result.output.split(separator: "\n")
@@ -57,7 +55,7 @@ import Testing
   }
 
   @Test func goodFilesAreGood() throws {
-    var files = YAMLTests.files + (try ReferenceTests.examples())
+    var files = YAMLTests.files + (try ProjectFiles.examples(in: ReferenceTests.document))
     files += try YAMLTests.files.flatMap { file in
       let snapshot = try #require(parse(file).snapshot)
       return [snapshot.yaml(defaults: false), snapshot.yaml(defaults: true)]
@@ -108,10 +106,6 @@ import Testing
     for (file, verdict) in zip(files, try verdicts(files)) {
       #expect(verdict == nil || verdict?.hasPrefix("no YAML") == true, "\(file)")
     }
-  }
-
-  private func contents(of path: String) throws -> String {
-    String(decoding: try ReferenceTests.bytes(of: path), as: UTF8.self)
   }
 }
 

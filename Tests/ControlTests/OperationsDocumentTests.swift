@@ -8,8 +8,8 @@ import Testing
 
 /// docs/operations.md says what the program does: its metrics and reason codes.
 @Suite struct OperationsDocumentTests {
-  @Test func everyMetricHasItsRowAndNoOtherHas() {
-    let rows = DocumentTables.rows(of: "Metrics", in: "operations.md")
+  @Test func everyMetricHasItsRowAndNoOtherHas() throws {
+    let rows = try ProjectFiles.rows(of: "Metrics", in: "docs/operations.md")
     #expect(
       rows
         == MetricFamily.all.map { family in
@@ -20,25 +20,24 @@ import Testing
         })
   }
 
-  @Test func everyLogFieldAndEndIsNamed() {
-    let rows = DocumentTables.rows(of: "Connection log", in: "operations.md")
+  @Test func everyLogFieldAndEndIsNamed() throws {
+    let rows = try ProjectFiles.rows(of: "Connection log", in: "docs/operations.md")
     #expect(rows.map { $0[0] } == LogField.allCases.map { "`\($0.rawValue)`" })
-    let text = contents(of: "\(DocumentTables.root)/docs/operations.md")
+    let text = try ProjectFiles.text("docs/operations.md")
     for end in ConnectionEnd.allCases { #expect(text.contains("`\(end.rawValue)`"), "\(end)") }
   }
 
   /// A code's row may stand in any document, below the heading that is the same everywhere.
-  @Test func everyReasonHasARowAndNoOtherHas() {
-    let rows = DocumentTables.documents.flatMap {
-      DocumentTables.rows(of: "Reason codes", in: $0)
-    }
+  @Test func everyReasonHasARowAndNoOtherHas() throws {
+    let documents = try ProjectFiles.paths(in: "docs", endingIn: ".md")
+    let rows = try documents.flatMap { try ProjectFiles.rows(of: "Reason codes", in: $0) }
     #expect(Set(rows.map { $0[0] }) == Set(RejectReason.all.map { "`\($0.code)`" }))
     for row in rows { #expect(row.count == 3 && !row.contains(""), "\(row)") }
   }
 
   /// The dashboard asks for metrics that exist, with labels that they have.
   @Test func theDashboardAsksForWhatThereIs() throws {
-    let text = contents(of: "\(DocumentTables.root)/docs/grafana-dashboard.json")
+    let text = try ProjectFiles.text("docs/grafana-dashboard.json")
     let dashboard = try JSONValue(text)
     let queries = expressions(in: dashboard)
     #expect(queries.count >= 20)

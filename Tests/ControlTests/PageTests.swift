@@ -246,7 +246,7 @@ import Wire
 
   /// The program's copies are those of the files, and all of it is small.
   @Test func assetsAreEmbedded() {
-    let directory = "\(DocumentTables.root)/Sources/Control/Page/assets"
+    let directory = "\(ProjectFiles.root)/Sources/Control/Page/assets"
     let parts = [
       ("page.html", PageHTML.text), ("page.css", PageStyle.text), ("page.js", PageScript.text),
       ("icon.svg", PageIcon.text),
@@ -276,7 +276,7 @@ import Wire
       try wait(for: "some history") { stage.steps > 150 }
       let directory = try TemporaryDirectory()
       let target = environment("SLUICE_SCREENSHOTS") ?? directory.path
-      let script = "\(DocumentTables.root)/Tests/ControlTests/browser/look.py"
+      let script = "\(ProjectFiles.root)/Tests/ControlTests/browser/look.py"
       let result = try ChildProcess.run(
         "python3", [script, "http://127.0.0.1:\(port)/", target], until: Deadline(inMs: 90_000))
       #expect(result.exit == .code(0), "\(result.error)")
