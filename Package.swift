@@ -132,7 +132,7 @@ let package = Package(
       name: "ScenarioTests", dependencies: ["sluice", "TestSupport", "System", "Wire"],
       swiftSettings: testSettings, linkerSettings: linkSanitizer),
     .testTarget(
-      name: "PeerTests", dependencies: ["sluice", "TestSupport", "System", "Wire"],
+      name: "PeerTests", dependencies: ["sluice", "TestSupport", "Routing", "System", "Wire"],
       exclude: ["peers"], swiftSettings: testSettings, linkerSettings: linkSanitizer),
     .testTarget(
       name: "PackagingTests", dependencies: ["sluice", "TestSupport"],

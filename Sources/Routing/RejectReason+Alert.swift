@@ -17,7 +17,7 @@ extension RejectReason {
       .internalError
     case .ruleClosed, .banned, .proxyNoAddress, .clientGone, .headerTimeout, .headerUntrusted,
       .headerUnknown, .helloProbe, .helloTimeout, .preambleTimeout, .preambleQuit, .preamble,
-      .parser:
+      .egress, .parser:
       nil
     }
   }

@@ -62,12 +62,15 @@ package enum RejectReason: Error, Hashable, Sendable {
   case noConsent
   /// What was wrong with what a server said before TLS.
   case consent(StartTLSClient.Fault)
+  /// Why a forward proxy turned a client away.
+  case egress(EgressReason)
   /// What the parser of a header or a ClientHello found.
   case parser(Reason.Code)
 
   private static let plain: [RejectReason] =
     simple + StartTLSServer.Fault.allCases.map { .preamble($0) }
     + StartTLSClient.Fault.allCases.map { .consent($0) }
+    + EgressReason.allCases.map { .egress($0) }
   private static let simple: [RejectReason] = [
     .noRoute, .dialRefused, .dialTimeout, .dialUnreachable, .dialNoLocalAddress, .dialFailed,
     .noBuffers, .proxyNoAddress, .clientGone, .headerTimeout, .headerUntrusted, .headerUnknown,
@@ -153,6 +156,7 @@ package enum RejectReason: Error, Hashable, Sendable {
     case .consentTimeout: "starttls.server-timeout"
     case .noConsent: "starttls.no-consent"
     case .consent(let fault): fault.rawValue
+    case .egress(let reason): reason.rawValue
     case .parser(let code): code.rawValue
     }
   }

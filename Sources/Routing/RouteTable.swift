@@ -168,13 +168,15 @@ private struct Reach: Sendable {
   init(of listener: ListenerEntry, in all: [BackendEntry]) {
     var places: Set<Int> = []
     if let backend = listener.backend { places.insert(backend) }
+    if let parents = listener.egress?.parents { places.insert(parents.backend) }
     for rule in listener.rules {
       if case .backend(let backend) = rule.action { places.insert(backend) }
     }
     for place in places { precondition(all.indices.contains(place)) }
     backends = places.sorted()
     needsAddresses =
-      !listener.trust.entries.isEmpty || listener.conditions?.needsAddresses ?? false
+      listener.egress != nil || !listener.trust.entries.isEmpty
+      || listener.conditions?.needsAddresses ?? false
       || places.contains { all[$0].header != .none || all[$0].balance == .sourceHash }
     relayed = places.reduce(into: Set()) { $0.formUnion(all[$1].tlvs.relay) }.sorted()
   }
@@ -227,6 +229,8 @@ package final class ListenerEntry: Sendable {
   package let prefaceMs: UInt32
   /// Of listeners whose clients ask for TLS before their hello; nil for all others.
   package let startTLS: StartTLSPlan?
+  /// Of forward proxies; nil for all others. They have neither backend nor rules of their own.
+  package let egress: EgressPlan?
   /// What clients that are turned away hear; nil says nothing.
   package let spoken: SpokenProtocol?
   /// At once, over all workers; 0 is no limit.
@@ -244,12 +248,14 @@ package final class ListenerEntry: Sendable {
     headerLimit: Int = ProxyV2.defaultReceiveLimit, acceptsUnknown: Bool = true,
     hello: HelloPolicy? = nil, prefaceMs: UInt32 = 10_000,
     spoken: SpokenProtocol? = nil, maxConnections: UInt32 = 0, queue: QueueRule? = nil,
-    bandwidth: UInt64 = 0, connectionBandwidth: UInt64 = 0, startTLS: StartTLSPlan? = nil
+    bandwidth: UInt64 = 0, connectionBandwidth: UInt64 = 0, startTLS: StartTLSPlan? = nil,
+    egress: EgressPlan? = nil
   ) {
     precondition(rules.count == conditions?.count ?? 0)
     self.rules = rules
     self.conditions = conditions
     self.startTLS = startTLS
+    self.egress = egress
     self.queue = queue
     self.bandwidth = bandwidth
     self.connectionBandwidth = connectionBandwidth
@@ -275,7 +281,8 @@ package final class ListenerEntry: Sendable {
       idleMs: idleMs, halfClosedMs: halfClosedMs, maxAgeMs: maxAgeMs, headerMs: headerMs,
       headerLimit: headerLimit, acceptsUnknown: acceptsUnknown, hello: hello,
       prefaceMs: prefaceMs, spoken: spoken, maxConnections: maxConnections, queue: queue,
-      bandwidth: bandwidth, connectionBandwidth: connectionBandwidth, startTLS: startTLS)
+      bandwidth: bandwidth, connectionBandwidth: connectionBandwidth, startTLS: startTLS,
+      egress: egress)
   }
 }
 

@@ -25,7 +25,7 @@ package enum SpokenProtocol: String, Sendable, Hashable, CaseIterable {
     case .preambleTimeout: tooSlow
     case .ruleClosed, .banned, .proxyNoAddress, .clientGone, .headerTimeout, .headerUntrusted,
       .headerUnknown, .helloProbe, .helloTimeout, .helloUnnamed, .helloMisnamed, .preambleQuit,
-      .preamble, .parser:
+      .preamble, .egress, .parser:
       nil
     }
   }

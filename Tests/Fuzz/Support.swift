@@ -19,6 +19,7 @@ private let target: @Sendable (Span<UInt8>) -> Void = {
   case "client-hello": return fuzzClientHello
   case "dns-reply": return fuzzDNSReply
   case "encode-decode": return fuzzEncodeDecode
+  case "no-proxy": return fuzzNoProxy
   case "proxy-v1": return fuzzProxyV1
   case "proxy-v2": return fuzzProxyV2
   case "segmentation": return fuzzSegmentation
