@@ -5,13 +5,14 @@ internal import Wire
 
 /// How a connection's record is written: which fields, and in which form.
 ///
+/// A field without a value is not there: of a plain connection's line it would be a quarter.
 /// What came from outside (names of a ClientHello, ids, paths of sockets) is escaped in every
 /// form: no control byte, no line feed and no invalid UTF-8 ever comes out.
 package struct ConnectionLogLine: Sendable {
   package enum Form: Sendable {
     /// One object on one line (RFC 8259).
     case json
-    /// `field=value` on one line, values in quotes where they need them, `-` for none.
+    /// `field=value` on one line, values in quotes where they need them.
     case text
     /// The fields of one entry of the systemd journal, each on a line, and an empty line.
     /// https://systemd.io/JOURNAL_NATIVE_PROTOCOL/
@@ -140,8 +141,7 @@ extension ConnectionLogLine {
     case .reason: text(index, record.reason, &line)
     case .sender, .header, .tlvs, .senderID, .tlvsDropped, .firstBytes:
       if let introduction = record.introduction { append(index, of: introduction, to: &line) }
-    case .rule:
-      if let rule = record.rule { text(index, rule, &line) }
+    case .rule: text(index, record.rule, &line)
     case .sni, .alpn, .ech:
       if let hello = record.hello { append(index, of: hello, to: &line) }
     case .startTLS:
@@ -181,22 +181,15 @@ extension ConnectionLogLine {
     }
   }
 
-  // ---- values ------------------------------------------------------------------------------
+  // ---- values: nothing for none ------------------------------------------------------------
 
   private func open(_ index: Int, _ line: inout OutputSpan<UInt8>) {
     let start = index == 0 ? 0 : openingEnds[index - 1]
     line.append(bytes: openings.span.extracting(start..<openingEnds[index]))
   }
 
-  private func none(_ index: Int, _ line: inout OutputSpan<UInt8>) {
-    guard form != .journal else { return }  // a field that is not there
-    open(index, &line)
-    line.append(text: form == .json ? "null" : "-")
-    line.close(form)
-  }
-
   private func number(_ index: Int, _ value: UInt64?, _ line: inout OutputSpan<UInt8>) {
-    guard let value else { return none(index, &line) }
+    guard let value else { return }
     open(index, &line)
     line.append(decimal: value)
     line.close(form)
@@ -209,7 +202,7 @@ extension ConnectionLogLine {
   }
 
   private func milliseconds(_ index: Int, _ us: UInt64?, _ line: inout OutputSpan<UInt8>) {
-    guard let us else { return none(index, &line) }
+    guard let us else { return }
     open(index, &line)
     line.append(milliseconds: us)
     line.close(form)
@@ -230,7 +223,7 @@ extension ConnectionLogLine {
   }
 
   private func text(_ index: Int, _ value: String?, _ line: inout OutputSpan<UInt8>) {
-    guard let value else { return none(index, &line) }
+    guard let value else { return }
     open(index, &line)
     line.append(in: form, quoted: value.utf8)
     line.close(form)
@@ -240,7 +233,7 @@ extension ConnectionLogLine {
   private func address(
     _ index: Int, _ address: SocketAddress?, _ line: inout OutputSpan<UInt8>
   ) {
-    guard let address else { return none(index, &line) }
+    guard let address else { return }
     guard case .unix = address else { return plain(index, &line) { address.append(to: &$0) } }
     open(index, &line)
     line.append(in: form, quoted: address.description.utf8)

@@ -1,4 +1,5 @@
-/// One line of the connection log. Reading it is strict: a missing or ill-typed field is a failure.
+/// One line of the connection log. Reading it is strict: an ill-typed field is a failure, as is a
+/// missing one that every line has.
 package struct ConnectionRecord: Sendable {
   package let time: String
   package let id: String
@@ -33,7 +34,7 @@ package struct ConnectionRecord: Sendable {
       return value
     }
     func optionalText(_ key: String) throws -> String? {
-      object[key] == .null ? nil : try text(key)
+      object[key] == nil ? nil : try text(key)
     }
     func number(_ key: String) throws -> Double {
       guard let value = object[key]?.number, value >= 0 else {
@@ -64,8 +65,8 @@ package struct ConnectionRecord: Sendable {
     firstByteMs = try number("first_byte_ms")
     durationMs = try number("duration_ms")
     halfClosedMs = try number("half_closed_ms")
-    clientRttMs = object["client_rtt_ms"] == .null ? nil : try number("client_rtt_ms")
-    upstreamRttMs = object["upstream_rtt_ms"] == .null ? nil : try number("upstream_rtt_ms")
+    clientRttMs = object["client_rtt_ms"] == nil ? nil : try number("client_rtt_ms")
+    upstreamRttMs = object["upstream_rtt_ms"] == nil ? nil : try number("upstream_rtt_ms")
     end = try text("end")
     reason = try optionalText("reason")
     guard id.utf8.count == 26, time.utf8.count == 24, time.hasSuffix("Z") else {
