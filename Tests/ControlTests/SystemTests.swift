@@ -44,6 +44,21 @@ import Wire
     }
   }
 
+  /// Every digit at every place, beside what a division would give.
+  @Test func everyPlaceHasItsDigit() {
+    let alphabet = Array("0123456789ABCDEFGHJKMNPQRSTVWXYZ".utf8)
+    for place in 0..<26 {
+      for digit in 0..<(place == 25 ? 8 : 32) as Range<UInt128> {
+        let bits = digit << (5 * UInt128(place))
+        let id = UniqueID(
+          high: UInt64(truncatingIfNeeded: bits >> 64), low: UInt64(truncatingIfNeeded: bits))
+        var wanted = Array(repeating: alphabet[0], count: 26)
+        wanted[25 - place] = alphabet[Int(digit)]
+        #expect(Array(id.description.utf8) == wanted)
+      }
+    }
+  }
+
   @Test func idsOfOneWorkerAscendWhateverTheClockDoes() {
     var source = UniqueIDSource(worker: 3, seed: 1)
     var last = source.next(wallMs: 1000)

@@ -141,7 +141,7 @@ struct HeaderRecord: Sendable {
   var tlvsDropped: Int { fields["tlvs_dropped"]?.number.map { Int($0) } ?? 0 }
   var firstBytes: String? { fields["first_bytes"]?.string }
   /// Only lines of connections whose ClientHello was read have these.
-  var saysHello: Bool { fields["sni"] != nil }
+  var saysHello: Bool { fields["ech"] != nil }
   var sni: String? { fields["sni"]?.string }
   var alpn: String? { fields["alpn"]?.string }
   /// Only lines of connections that a rule took have it.
