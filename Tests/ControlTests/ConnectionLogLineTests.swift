@@ -179,7 +179,9 @@ import Wire
     let text = line(record)
     #expect(text.contains(#""client":"unix:","local":"unix:/run/l","tries":0"#))
     #expect(text.contains(#""connect_ms":0.0,"first_byte_ms":0.0,"duration_ms":0.0"#))
-    #expect(text.hasSuffix(#""half_closed_ms":0.0,"end":"rejected","reason":"limit.connections"}"# + "\n"))
+    #expect(
+      text.hasSuffix(
+        #""half_closed_ms":0.0,"end":"rejected","reason":"limit.connections"}"# + "\n"))
   }
 
   /// Only connections whose ClientHello was read have these fields, behind all others. Names are
