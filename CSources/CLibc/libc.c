@@ -71,6 +71,7 @@ static void file_describe(const struct stat *status, struct system_file *out) {
   out->device = status->st_dev;
   out->inode = status->st_ino;
   out->size = (uint64_t)status->st_size;
+  out->mode = (uint32_t)status->st_mode & 07777;
   out->kind = S_ISREG(status->st_mode)    ? SYSTEM_FILE_REGULAR
               : S_ISFIFO(status->st_mode) ? SYSTEM_FILE_PIPE
               : S_ISSOCK(status->st_mode) ? SYSTEM_FILE_SOCKET

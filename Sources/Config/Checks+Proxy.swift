@@ -39,6 +39,9 @@ extension Checks {
       case .checksum: plan.checksum = true
       case .authority: plan.authority = true
       case .alpn: plan.alpn = true
+      case .ssl: plan.ssl = true
+      // It stands inside the other.
+      case .clientCertificate: (plan.ssl, plan.clientCertificate) = (true, true)
       case .networkNamespace(let name): plan.networkNamespace = name
       case .custom(let custom): plan.custom.append(custom)
       }
@@ -191,7 +194,7 @@ extension Checks {
   /// Waiting for a header that need not come would stall every client that waits for its server,
   /// and not waiting would let anyone forge one with the bytes that come first.
   private mutating func checkAccept(_ listener: ListenerDraft, _ sources: [SourceDraft]) {
-    guard !listener.type.isClientFirst else { return }
+    guard !listener.isClientFirst else { return }
     for source in sources where source.header.value == .accept {
       diagnostics.error(
         source.header.position,
@@ -318,7 +321,7 @@ extension Checks {
       // A backend without listeners has been warned of.
       guard !users.isEmpty else { continue }
       warnOfNothingToRelay(backend, users)
-      guard !users.contains(where: { $0.type.readsClientHello }) else { continue }
+      guard !users.contains(where: \.readsClientHello) else { continue }
       for tlv in backend.tlvs?.value ?? [] where tlv.value == .authority || tlv.value == .alpn {
         diagnostics.warn(
           tlv.position,
@@ -342,14 +345,6 @@ extension Checks {
 }
 
 extension ListenerType {
-  /// Whether its clients speak first, whatever the server does.
-  fileprivate var isClientFirst: Bool {
-    switch self {
-    case .tcp, .serverFirst, .startTLS: false
-    case .tls: true
-    }
-  }
-
   var readsClientHello: Bool {
     switch self {
     case .tcp, .serverFirst: false
@@ -365,6 +360,8 @@ extension TLVDraft {
     case .checksum: ProxyTLV.Kind.crc32c.rawValue
     case .authority: ProxyTLV.Kind.authority.rawValue
     case .alpn: ProxyTLV.Kind.alpn.rawValue
+    case .ssl: ProxyTLV.Kind.ssl.rawValue
+    case .clientCertificate: ProxyTLV.Kind.sslClientCertificate.rawValue
     case .networkNamespace: ProxyTLV.Kind.netns.rawValue
     case .custom(let custom): custom.type
     }
@@ -373,7 +370,8 @@ extension TLVDraft {
   /// The bytes it has when all that is not known yet is empty.
   fileprivate var leastLength: Int {
     switch self {
-    case .uniqueID, .authority, .alpn: ProxyTLV.overhead
+    case .uniqueID, .authority, .alpn, .clientCertificate: ProxyTLV.overhead
+    case .ssl: ProxyTLV.overhead + ProxyTLV.sslPrefix
     case .checksum: ProxyTLV.overhead + 4
     case .networkNamespace(let name): ProxyTLV.overhead + name.utf8.count
     case .custom(let custom):

@@ -10,6 +10,7 @@ extension Checks {
     for (place, rule) in listener.rules.enumerated() {
       checkTarget(rule, Checks.name(of: rule, at: place))
       checkWaiting(rule, listener)
+      checkCertificateRule(rule, listener)
     }
     checkProtocolCount(listener)
     warnOfShadows(listener)
@@ -44,7 +45,7 @@ extension Checks {
 
   /// Whoever waits for its server's greeting would wait for ever, if we waited for its first bytes.
   private mutating func checkWaiting(_ rule: RuleDraft, _ listener: ListenerDraft) {
-    guard !listener.type.readsClientHello else { return }
+    guard !listener.readsClientHello else { return }
     for (key, position) in [("sni", rule.names?.position), ("alpn", rule.protocols?.position)] {
       guard let position else { continue }
       diagnostics.error(
@@ -175,6 +176,7 @@ private struct EarlierRules {
   /// Whether whatever else `rule` asks for is more than `earlier` does.
   private func covers(_ earlier: RuleDraft, _ rule: RuleDraft) -> Bool {
     holds(earlier.protocols, rule.protocols) { $0 == $1 }
+      && holds(earlier.certificates, rule.certificates) { $0 == $1 }
       && holds(earlier.sources, rule.sources) { $0.contains($1) }
       && holds(earlier.addresses, rule.addresses) { $0.contains($1) }
       && holds(earlier.ports, rule.ports) { $0 == $1 }
@@ -194,14 +196,15 @@ private struct EarlierRules {
 
 extension RuleDraft {
   fileprivate var takesAll: Bool {
-    !isLost && names == nil && protocols == nil && sources == nil && addresses == nil
-      && ports == nil
+    !isLost && names == nil && protocols == nil && certificates == nil && sources == nil
+      && addresses == nil && ports == nil
   }
 
   /// The values of the draft.
   var conditions: RuleConditions {
     RuleConditions(
       names: (names?.value ?? []).map(\.value), protocols: (protocols?.value ?? []).map(\.value),
+      certificates: (certificates?.value ?? []).map(\.value),
       sources: (sources?.value ?? []).map(\.value),
       addresses: (addresses?.value ?? []).map(\.value), ports: (ports?.value ?? []).map(\.value))
   }

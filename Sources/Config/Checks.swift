@@ -40,7 +40,8 @@ struct Checks {
     checkBackendNames()
     checkBinds()
     checkOwnAddresses()
-    for backend in backends {
+    for (index, backend) in backends.enumerated() {
+      checkTLS(of: backend, at: index)
       checkSource(of: backend)
       checkSplice(of: backend)
       checkServers(of: backend)
@@ -49,6 +50,7 @@ struct Checks {
     }
     for listener in listeners {
       checkHello(listener)
+      checkTLS(listener)
       checkStartTLS(listener)
       checkRules(of: listener)
     }
@@ -81,6 +83,7 @@ struct Checks {
         made.connectionBandwidth = listener.connectionBandwidth
         made.rules = rules(of: listener)
         if let startTLS = listener.startTLS { made.startTLS = startTLS.value }
+        made.tls = listener.tls?.value
         return made
       },
       backends: backends.map { backend in
@@ -89,6 +92,7 @@ struct Checks {
           passesClientHeader: backend.passesClientHeader?.value ?? false, balance: backend.balance,
           timeouts: backend.timeouts, source: backend.source?.value,
           congestion: backend.congestion)
+        made.tls = backend.tls?.value
         made.check = checkSettings(of: backend)
         made.ejection = backend.ejection
         if let sendProxy = backend.sendProxy { made.sendProxy = sendProxy.value }
@@ -168,6 +172,12 @@ struct Checks {
 
   private mutating func checkHello(_ listener: ListenerDraft) {
     guard listener.type != .tls else { return }
+    if listener.tls != nil {
+      guard let notTLS = listener.notTLS else { return }
+      return diagnostics.error(
+        notTLS.position,
+        "not-tls is for \"type: tls\"; what is no TLS cannot be ended here, and is turned away")
+    }
     for (key, value) in [("no-sni", listener.withoutName), ("not-tls", listener.notTLS)] {
       guard let value, listener.type != .startTLS else { continue }
       diagnostics.error(

@@ -46,6 +46,7 @@ struct ListenerDraft: Sendable {
   var notTLS: Located<HelloFallback>?
   var typePosition: Position?
   var startTLS: Located<StartTLSSettings>?
+  var tls: ListenerTLSDraft?
   /// The backend's name; nil when missing or unreadable.
   var backend: Located<String>?
   /// Whether there is a `backend` or a `rules`, readable or not.
@@ -71,6 +72,7 @@ struct RuleDraft: Sendable {
   var name: Located<String>?
   var names: Located<[Located<NamePattern>]>?
   var protocols: Located<[Located<String>]>?
+  var certificates: Located<[Located<CertificatePattern>]>?
   var sources: Located<[Located<Network>]>?
   var addresses: Located<[Located<Network>]>?
   var ports: Located<[Located<UInt16>]>?
@@ -108,7 +110,7 @@ struct SourceDraft: Sendable {
 
 /// One item of `proxy-tlvs`.
 enum TLVDraft: Hashable, Sendable {
-  case uniqueID, checksum, authority, alpn
+  case uniqueID, checksum, authority, alpn, ssl, clientCertificate
   case networkNamespace(String)
   case custom(CustomTLV)
 }
@@ -122,6 +124,7 @@ struct BackendDraft: Sendable {
   var tlvs: Located<[Located<TLVDraft>]>?
   var relay: Located<[Located<UInt8>]>?
   var header: HeaderDraft?
+  var tls: Located<UpstreamTLS>?
   var passesClientHeader: Located<Bool>?
   var balance = BalanceKind.roundRobin
   var slowStartMs: UInt32 = 0

@@ -77,4 +77,16 @@ package enum LogField: String, CaseIterable, Hashable, Sendable {
   case sni, alpn, ech
   /// Whether the client asked for TLS, at listeners where it has to ask.
   case startTLS = "starttls"
+  /// Of TLS that ended here.
+  case tlsVersion = "tls_version"
+  case tlsCipher = "tls_cipher"
+  /// The protocol that was agreed to.
+  case tlsALPN = "tls_alpn"
+  case tlsResumed = "tls_resumed"
+  /// Of the client's certificate, and whether it was verified.
+  case tlsSubject = "tls_subject"
+  case tlsVerified = "tls_verified"
+  case tlsMs = "tls_ms"
+  case tlsFailure = "tls_failure"
+  case upstreamTLSFailure = "upstream_tls_failure"
 }

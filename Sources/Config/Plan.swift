@@ -36,6 +36,7 @@ extension Snapshot {
       "  type           \(listener.type.word)",
     ]
     lines += helloPlan(of: listener)
+    if let tls = listener.tls { lines += tls.plan }
     lines += [
       "  backlog        \(listener.backlog)",
     ]
@@ -126,6 +127,7 @@ extension Snapshot {
       lines.append("    connections  at most \(backend.maxConnections)")
     }
     lines += headerPlan(of: backend)
+    if let tls = backend.tls { lines += tls.plan }
     if let check = backend.check {
       let every = Scalar.text(ofDurationMs: check.intervalMs)
       lines.append("    check        \(check.kind.type.rawValue), every \(every)")
@@ -143,11 +145,15 @@ extension RuleConditions {
     let lists: [(RuleKey, [String])] = [
       (.sni, names.prefix(RuleConditions.shown).map(\.description)),
       (.alpn, protocols.prefix(RuleConditions.shown).map { $0 }),
+      (.clientCertificate, certificates.prefix(RuleConditions.shown).map(\.description)),
       (.from, sources.prefix(RuleConditions.shown).map(\.description)),
       (.toAddress, addresses.prefix(RuleConditions.shown).map(\.description)),
       (.toPort, ports.prefix(RuleConditions.shown).map { "\($0)" }),
     ]
-    let counts = [names.count, protocols.count, sources.count, addresses.count, ports.count]
+    let counts = [
+      names.count, protocols.count, certificates.count, sources.count, addresses.count,
+      ports.count,
+    ]
     return zip(lists, counts).compactMap { list, count in
       guard count > 0 else { return nil }
       let more = count > RuleConditions.shown ? " and \(count - RuleConditions.shown) more" : ""
@@ -163,6 +169,7 @@ extension RuleConditions {
       switch condition {
       case .name: RuleConditions(names: names)
       case .alpn: RuleConditions(protocols: protocols)
+      case .certificate: RuleConditions(certificates: certificates)
       case .source: RuleConditions(sources: sources)
       case .address: RuleConditions(addresses: addresses)
       case .port: RuleConditions(ports: ports)
@@ -175,7 +182,7 @@ extension Snapshot {
   private func helloPlan(of listener: Listener) -> [String] {
     let withoutName = "    no-sni       \(listener.hello.withoutName)"
     switch listener.type {
-    case .tcp, .serverFirst: return []
+    case .tcp, .serverFirst: return listener.tls == nil ? [] : [withoutName]
     case .tls: return [withoutName, "    not-tls      \(listener.hello.notTLS)"]
     case .startTLS:
       let settings = listener.startTLS
@@ -268,6 +275,7 @@ extension TLVPlan {
     if authority { names.append("authority") }
     if alpn { names.append("alpn") }
     if ssl { names.append("ssl") }
+    if clientCertificate { names.append("client-certificate") }
     if let networkNamespace { names.append("netns \(networkNamespace)") }
     return names
       + custom.map { "\(Scalar.hexadecimal($0.type)) \"\(Scalar.text(of: $0.value))\"" }

@@ -23,6 +23,7 @@ extension Reader {
       case .name: draft.name = located(key, node, Scalar.ruleName)
       case .sni: draft.names = list(key, node, Scalar.namePattern)
       case .alpn: draft.protocols = list(key, node, Scalar.protocolName)
+      case .clientCertificate: draft.certificates = list(key, node, Scalar.certificatePattern)
       case .from: draft.sources = list(key, node, Scalar.network)
       case .toAddress: draft.addresses = list(key, node, Scalar.network)
       case .toPort:
@@ -75,6 +76,13 @@ extension Scalar {
       throw Unreadable("\"\(text)\": the star stands for the whole first label: \"*.example.com\"")
     }
     throw Unreadable("\"\(text)\" is not a host name")
+  }
+
+  static func certificatePattern(_ text: String) throws(Unreadable) -> CertificatePattern {
+    if let pattern = CertificatePattern(text) { return pattern }
+    throw Unreadable(
+      "\"\(text)\" is no name of a certificate; a star stands first: \"*.example.com\" or "
+        + "\"*@example.com\"")
   }
 
   /// RFC 7301 section 3.1: 1 to 255 bytes. Registered ones are printable.

@@ -133,6 +133,7 @@ struct Reader {
         read(key, node, into: &draft.type, Scalar.word)
         draft.typePosition = node.position
       case .startTLS: draft.startTLS = startTLS(node, "\(path).starttls")
+      case .tls: draft.tls = listenerTLS(node, "\(path).tls")
       case .noSNI: draft.withoutName = located(key, node, Scalar.word)
       case .notTLS: draft.notTLS = located(key, node, Scalar.word)
       case .rules: draft.rules = rules(key, node, "\(path).rules")
@@ -198,6 +199,7 @@ struct Reader {
       case .proxyTLVs: draft.tlvs = tlvs(key, node, "\(path).proxy-tlvs")
       case .relayTLVs: draft.relay = relayedTypes(key, node)
       case .proxyHeader: draft.header = header(node, "\(path).proxy-header")
+      case .tls: draft.tls = backendTLS(node, "\(path).tls")
       case .passClientProxyHeader:
         draft.passesClientHeader = located(key, node, Scalar.truth)
       case .balance: read(key, node, into: &draft.balance, Scalar.word)

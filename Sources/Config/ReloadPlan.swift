@@ -203,13 +203,14 @@ package struct ReloadPlan: Hashable, Sendable {
     let newBackend = now.backend.map { new.backends[$0].name } ?? "none"
     if backend != newBackend { details.append("backend \(backend) -> \(newBackend)") }
     if let rules = ruleDifferences(of: was, in: old, to: now, in: new) { details.append(rules) }
+    if was.tls != now.tls { details.append("tls") }
     if was.timeouts != now.timeouts { details.append("timeouts") }
     if was.congestion != now.congestion { details.append("congestion") }
     if was.backlog != now.backlog { details.append("backlog \(was.backlog) -> \(now.backlog)") }
     var rest = was
     (rest.binds, rest.type, rest.backend) = (now.binds, now.type, now.backend)
     rest.rules = now.rules
-    (rest.timeouts, rest.congestion) = (now.timeouts, now.congestion)
+    (rest.timeouts, rest.congestion, rest.tls) = (now.timeouts, now.congestion, now.tls)
     (rest.backlog, rest.proxyProtocol) = (now.backlog, now.proxyProtocol)
     if rest != now { details.append("settings") }
     return details
@@ -251,6 +252,7 @@ package struct ReloadPlan: Hashable, Sendable {
       details.append("send-proxy \(was.sendProxy) -> \(now.sendProxy)")
     }
     if was.tlvs != now.tlvs { details.append("TLVs") }
+    if was.tls != now.tls { details.append("tls") }
     if was.retries != now.retries { details.append("retries \(was.retries) -> \(now.retries)") }
     if was.timeouts != now.timeouts { details.append("timeouts") }
     if was.balance != now.balance { details.append("balance") }
@@ -259,7 +261,7 @@ package struct ReloadPlan: Hashable, Sendable {
     var rest = was
     (rest.sendProxy, rest.tlvs, rest.retries) = (now.sendProxy, now.tlvs, now.retries)
     (rest.timeouts, rest.balance, rest.servers) = (now.timeouts, now.balance, now.servers)
-    (rest.check, rest.ejection) = (now.check, now.ejection)
+    (rest.check, rest.ejection, rest.tls) = (now.check, now.ejection, now.tls)
     if rest != now { details.append("settings") }
     return details
   }

@@ -77,10 +77,6 @@ extension Scalar {
   /// An item of `proxy-tlvs` that is a name alone.
   static func tlv(_ text: String) throws(Unreadable) -> TLVDraft {
     switch text {
-    case "ssl":
-      throw Unreadable(
-        "ssl is for connections whose TLS ends here, and this version ends none; relay-tlvs passes "
-          + "on what a trusted source sends")
     case "netns": throw Unreadable("netns needs its name: { netns: blue }")
     case "noop":
       throw Unreadable("noop is padding; \"proxy-header: { align: 8 }\" makes it")
@@ -89,11 +85,12 @@ extension Scalar {
     if let type = try? tlvType(text) {
       throw Unreadable("\(text) has no value: { type: \(hexadecimal(type)), value: \"text\" }")
     }
-    return try choice(text, of: tlvNames, takes: "unique-id, crc32c, authority and alpn")
+    return try choice(text, of: tlvNames, takes: alternatives(tlvNames.map(\.key)))
   }
 
   static let tlvNames: KeyValuePairs<String, TLVDraft> = [
     "unique-id": .uniqueID, "crc32c": .checksum, "authority": .authority, "alpn": .alpn,
+    "ssl": .ssl, "client-certificate": .clientCertificate,
   ]
 
   /// The name of a network namespace; section 2.2.8 has "a US-ASCII string".
@@ -139,7 +136,7 @@ extension Scalar {
   /// Those that have a way into `proxy-tlvs` which makes their value.
   private static let namedKinds: [ProxyTLV.Kind: String] = [
     .alpn: "alpn", .authority: "authority", .crc32c: "crc32c", .uniqueID: "unique-id",
-    .netns: "netns",
+    .netns: "netns", .ssl: "ssl", .sslClientCertificate: "client-certificate",
   ]
 
   /// The types that `relay-tlvs` knows by name.

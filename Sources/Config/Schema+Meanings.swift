@@ -95,12 +95,16 @@ extension Schema {
         "for clients that no rule takes; required without `rules`. Beside them and absent: such "
         + "clients are turned away (`route.no-match`)",
       "no-sni":
-        "with `type: tls` and `starttls`: what becomes of a client that names no server, or an "
-        + "address",
+        "with `type: tls` and `starttls`, and where `tls` ends TLS: what becomes of a client that "
+        + "names no server, or an address",
       "not-tls":
         "with `type: tls`: what becomes of one that sends no ClientHello, or not a whole one in "
         + "time",
       "starttls": "with `type: starttls`; see `listeners.NAME.starttls`",
+      "tls":
+        "ends the clients' TLS here; what is spoken inside goes to the backend, in plaintext "
+        + "unless that has a `tls` too; with `type: tcp` and `server-first`; see "
+        + "`listeners.NAME.tls`",
       "trusted-networks": "takes the place of the global list; `[]` trusts nobody",
       "inherit": "the global list counts as well; the listener's own networks win",
       "proxy-protocol": "`off` trusts nobody; see `listeners.NAME.proxy-protocol`",
@@ -137,10 +141,12 @@ extension Schema {
     "listeners.NAME.rules": [
       "name": "unique in its listener; absent: `rule-1`, `rule-2`, by its place",
       "sni":
-        "the host name that the client's ClientHello asks for, one of at most 100,000; for `type: "
-        + "tls` and `starttls`",
-      "alpn": "one of these is among what the ClientHello offers; for `type: tls` and "
-        + "`starttls`",
+        "the host name that the client's ClientHello asks for, one of at most 100,000; where one "
+        + "is read: `type: tls` and `starttls`, and listeners with `tls`",
+      "alpn": "one of these is among what the ClientHello offers; as above",
+      "client-certificate":
+        "one of these is a name in the client's certificate, which was verified: its common name, "
+        + "or one of its DNS and mail names; at most 256; for listeners whose `tls` asks for one",
       "from": "where the client is: the real one, where a PROXY header tells it; at most 10,000",
       "to-address": "the address that the client reached, or a PROXY header names; at most 64",
       "to-port": "the port likewise; at most 64",
@@ -158,6 +164,25 @@ extension Schema {
       "plaintext":
         "what becomes of a client that wants anything else than TLS: it goes to `backend`, or is "
         + "told to ask for TLS first",
+    ],
+    "listeners.NAME.tls": [
+      "certificates":
+        "required, at most 1,000: certificates with their chain and key; of a directory all that "
+        + "end in .pem or .crt. The first is for clients that name no other; see "
+        + "[tls.md](tls.md#certificates)",
+      "min-version": "the oldest version of TLS that is spoken",
+      "ciphers":
+        "those of TLS 1.3 begin with TLS_; of a version that has none here, and when absent: "
+        + "ECDHE with AEAD, as OpenSSL orders them",
+      "groups": "key exchanges, the best first; absent: OpenSSL's own choice",
+      "alpn":
+        "protocols, the best first; a client that offers only others is refused. Absent: none is "
+        + "agreed to",
+      "client-ca": "PEM: the authorities whose client certificates are good",
+      "client-certificate":
+        "`request` serves a client whose certificate is missing or does not verify all the same; "
+        + "`require` refuses it",
+      "session-tickets": "whether clients may come back with a ticket and save half of the work",
     ],
     "listeners.NAME.queue": [
       "length": "clients that wait at once, over all workers",
@@ -187,6 +212,9 @@ extension Schema {
       "pass-client-proxy-header":
         "with `send-proxy: none`: whether a client may begin with a PROXY header of its own; "
         + "servers that trust this machine would believe it",
+      "tls":
+        "speaks TLS with the servers, behind the PROXY header; `tls: {}` is that with all "
+        + "defaults; see `backends.NAME.tls`",
       "balance": "how a server is chosen; see [backends.md](backends.md#balancing)",
       "slow-start": "how long the share of a server grows after it has come back",
       "panic-threshold":
@@ -223,6 +251,15 @@ extension Schema {
         "TLVs that would make a header longer are left out; at least 232. Postfix takes 536 "
         + "bytes, Dovecot 1500",
       "align": "headers are padded to a multiple of this, with a NOOP",
+    ],
+    "backends.NAME.tls": [
+      "ca": "PEM: the authorities whose certificates are good; absent: those the system trusts",
+      "name":
+        "the name that is asked for and verified; absent: each server's own name as the "
+        + "configuration writes it, or its address",
+      "alpn": "protocols that are offered",
+      "client-certificate": "PEM: a certificate of our own with its chain and key",
+      "verify": "`full`: chain, dates and name; `off` believes whoever answers, and is warned of",
     ],
     "backends.NAME.check": [
       "type":

@@ -2,7 +2,9 @@ import Routing
 
 /// The keys of one item of a listener's `rules`.
 enum RuleKey: String, SchemaKey {
-  case name, sni, alpn, from
+  case name, sni, alpn
+  case clientCertificate = "client-certificate"
+  case from
   case toAddress = "to-address"
   case toPort = "to-port"
   case backend, action
@@ -25,6 +27,13 @@ enum RuleKey: String, SchemaKey {
       .list(
         of: .text("a protocol"), takes: "protocols of ALPN such as imap",
         atMost: RuleTable.protocolsMax)
+    case .clientCertificate:
+      .list(
+        of: .text("a name"),
+        takes:
+          "names in certificates such as client.example.com, \"*.example.com\" or "
+          + "\"*@example.com\"",
+        atMost: RuleConditions.certificatesMax)
     case .from:
       .list(of: .text("a network"), takes: ValueType.networks.takes, atMost: Reader.networksMax)
     case .toAddress:

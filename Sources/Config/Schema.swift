@@ -27,12 +27,14 @@ enum Schema {
     ("listeners.NAME.proxy-protocol.sources", SourceKey.allCases),
     ("listeners.NAME.rules", RuleKey.allCases),
     ("listeners.NAME.starttls", StartTLSKey.allCases),
+    ("listeners.NAME.tls", ListenerTLSKey.allCases),
     ("listeners.NAME.queue", QueueKey.allCases),
     ("listeners.NAME.timeouts", TimeoutKey.listener),
     ("backends.NAME", BackendKey.allCases),
     ("backends.NAME.servers", ServerKey.allCases),
     ("backends.NAME.proxy-tlvs", TLVKey.allCases),
     ("backends.NAME.proxy-header", ProxyHeaderKey.allCases),
+    ("backends.NAME.tls", BackendTLSKey.allCases),
     ("backends.NAME.check", CheckKey.allCases),
     ("backends.NAME.eject", EjectKey.allCases),
     ("backends.NAME.timeouts", TimeoutKey.backend),
@@ -225,6 +227,7 @@ enum ListenerKey: String, SchemaKey {
   case noSNI = "no-sni"
   case notTLS = "not-tls"
   case startTLS = "starttls"
+  case tls
   case trustedNetworks = "trusted-networks"
   case inherit
   case proxyProtocol = "proxy-protocol"
@@ -251,6 +254,7 @@ enum ListenerKey: String, SchemaKey {
     case .backend: .name
     case .noSNI, .notTLS: .words(HelloFallback.words)
     case .startTLS: .section("listeners.NAME.starttls")
+    case .tls: .section("listeners.NAME.tls")
     case .trustedNetworks: .networks
     case .inherit: .truth
     case .proxyProtocol: .either([.words(["off"]), .section("listeners.NAME.proxy-protocol")])
@@ -269,7 +273,7 @@ enum ListenerKey: String, SchemaKey {
 
   var defaultText: String? {
     switch self {
-    case .bind, .rules, .backend, .startTLS, .trustedNetworks, .proxyProtocol, .timeouts,
+    case .bind, .rules, .backend, .startTLS, .tls, .trustedNetworks, .proxyProtocol, .timeouts,
       .congestion:
       nil
     case .type: "tcp"
@@ -290,6 +294,7 @@ enum BackendKey: String, SchemaKey {
   case relayTLVs = "relay-tlvs"
   case proxyHeader = "proxy-header"
   case passClientProxyHeader = "pass-client-proxy-header"
+  case tls
   case balance
   case slowStart = "slow-start"
   case panicThreshold = "panic-threshold"
@@ -319,6 +324,7 @@ enum BackendKey: String, SchemaKey {
         takes: "names such as unique-id or aws, or types such as 0xEA", atMost: Reader.tlvsMax)
     case .proxyHeader: .section("backends.NAME.proxy-header")
     case .passClientProxyHeader: .truth
+    case .tls: .section("backends.NAME.tls")
     case .balance: .words(BalanceKind.words)
     case .slowStart: .duration(mayBeOff: true, mayBeZero: false)
     case .panicThreshold: .text("a percentage from 0% to 100%", pattern: "^([0-9]{1,2}|100)%$")
@@ -339,7 +345,8 @@ enum BackendKey: String, SchemaKey {
 
   var defaultText: String? {
     switch self {
-    case .servers, .proxyTLVs, .relayTLVs, .proxyHeader, .eject, .timeouts, .source, .congestion:
+    case .servers, .proxyTLVs, .relayTLVs, .proxyHeader, .tls, .eject, .timeouts, .source,
+      .congestion:
       nil
     case .check: "off"
     case .sendProxy: "none"

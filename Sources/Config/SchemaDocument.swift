@@ -101,7 +101,10 @@ package enum SchemaDocument {
     switch type {
     case .words(let words):
       let truths: [JSONText] = words == ["true", "false"] ? [.bool(true), .bool(false)] : []
-      return [.object([("enum", .array(truths + words.map { .string($0) }))])]
+      // As an editor reads `1.2` without quotes.
+      let decimals = words.filter { Double($0) != nil && $0.contains(".") }
+        .map { JSONText.decimal($0) }
+      return [.object([("enum", .array(truths + decimals + words.map { .string($0) }))])]
     case .number(let range): return [integer(range), pattern("^(0|[1-9][0-9]*)$")]
     case .octet(let range, _): return [integer(range), pattern("^(0x[0-9A-Fa-f]{1,2}|[0-9]{1,3})$")]
     case .duration(let mayBeOff, let mayBeZero):
@@ -179,6 +182,8 @@ indirect enum JSONText {
   case array([JSONText])
   case string(String)
   case number(Int)
+  /// A number with a point, as it is written.
+  case decimal(String)
   case bool(Bool)
 
   var text: String {
@@ -190,7 +195,7 @@ indirect enum JSONText {
   private var isScalar: Bool {
     switch self {
     case .object, .array: false
-    case .string, .number, .bool: true
+    case .string, .number, .decimal, .bool: true
     }
   }
 
@@ -198,6 +203,7 @@ indirect enum JSONText {
     switch self {
     case .string(let value): text += JSONText.quoted(value)
     case .number(let value): text += "\(value)"
+    case .decimal(let value): text += value
     case .bool(let value): text += "\(value)"
     case .array(let items) where items.allSatisfy(\.isScalar):
       text += "["

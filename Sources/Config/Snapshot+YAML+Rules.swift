@@ -13,6 +13,7 @@ extension SnapshotWriter {
     if all || rule.name != Rule.defaultName(place) { add(.name, [rule.name]) }
     add(.sni, rule.conditions.names.map { YAMLText.scalar($0.description) })
     add(.alpn, rule.conditions.protocols.map { YAMLText.scalar($0) })
+    add(.clientCertificate, rule.conditions.certificates.map { YAMLText.scalar($0.description) })
     add(.from, rule.conditions.sources.map { YAMLText.scalar($0.description) })
     add(.toAddress, rule.conditions.addresses.map { YAMLText.scalar($0.description) })
     add(.toPort, rule.conditions.ports.map { "\($0)" })

@@ -99,7 +99,11 @@ struct SnapshotWriter {
     pair(ListenerKey.type, listener.type.word)
     switch listener.type {
     case .tcp, .serverFirst:
-      absent(ListenerKey.noSNI)
+      if listener.tls == nil {
+        absent(ListenerKey.noSNI)
+      } else {
+        pair(ListenerKey.noSNI, listener.hello.withoutName.word)
+      }
       absent(ListenerKey.notTLS)
       absent(ListenerKey.startTLS)
     case .tls:
@@ -111,6 +115,7 @@ struct SnapshotWriter {
       absent(ListenerKey.notTLS)
       section(ListenerKey.startTLS) { $0.write(listener.startTLS) }
     }
+    write(listener.tls)
     write(listener.rules)
     optional(ListenerKey.backend, listener.backend.map { snapshot.backends[$0].name })
     write(listener.proxyProtocol)
@@ -206,6 +211,7 @@ struct SnapshotWriter {
     pair(BackendKey.sendProxy, backend.sendProxy.word)
     write(backend.tlvs, isSent: backend.sendProxy == .v2)
     pair(BackendKey.passClientProxyHeader, "\(backend.passesClientHeader)")
+    write(backend.tls)
     pair(BackendKey.balance, backend.balance.word)
     pair(BackendKey.slowStart, Scalar.text(ofDurationMs: backend.slowStartMs))
     pair(BackendKey.panicThreshold, "\(backend.panicPercent)%")
@@ -339,27 +345,27 @@ struct SnapshotWriter {
 
 extension SnapshotWriter {
   /// Writes the value, unless the schema has it as the key's default.
-  private mutating func pair(_ key: some SchemaKey, _ value: String) {
+  mutating func pair(_ key: some SchemaKey, _ value: String) {
     guard all || key.defaultText != value else { return }
     raw(key, YAMLText.scalar(value))
   }
 
   /// The same, with the value as it stands in the file.
-  private mutating func raw(_ key: some SchemaKey, _ value: String) {
+  mutating func raw(_ key: some SchemaKey, _ value: String) {
     guard all || key.defaultText != value else { return }
     yaml.raw(key.rawValue, value)
   }
 
-  private mutating func optional(_ key: some SchemaKey, _ value: String?) {
+  mutating func optional(_ key: some SchemaKey, _ value: String?) {
     guard let value else { return absent(key) }
     yaml.pair(key.rawValue, value)
   }
 
-  private mutating func absent(_ key: some SchemaKey) {
+  mutating func absent(_ key: some SchemaKey) {
     if all { yaml.absent(key.rawValue) }
   }
 
-  private mutating func list(_ key: some SchemaKey, _ items: [String]) {
+  mutating func list(_ key: some SchemaKey, _ items: [String]) {
     guard all || key.defaultText != "[\(items.joined(separator: ", "))]" else { return }
     yaml.list(key.rawValue, items)
   }
@@ -374,7 +380,7 @@ extension SnapshotWriter {
     pair(key, Scalar.text(ofSize: bytes))
   }
 
-  private mutating func section(
+  mutating func section(
     _ key: some SchemaKey, mayBeEmpty: Bool = false, _ body: (inout SnapshotWriter) -> Void
   ) {
     section(named: key.rawValue, mayBeEmpty: mayBeEmpty, body)
@@ -448,6 +454,8 @@ extension TLVPlan {
     if checksum { items.append("crc32c") }
     if authority { items.append("authority") }
     if alpn { items.append("alpn") }
+    if ssl { items.append("ssl") }
+    if clientCertificate { items.append("client-certificate") }
     if let networkNamespace {
       items.append(YAMLText.flow([(TLVKey.netns.rawValue, YAMLText.scalar(networkNamespace))]))
     }

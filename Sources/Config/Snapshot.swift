@@ -218,6 +218,8 @@ package struct Listener: Hashable, Sendable {
   package var hello: HelloPolicy
   /// For `type: starttls` only, which has `spoken` as well.
   package var startTLS = StartTLSSettings()
+  /// Nil passes bytes on as they are, TLS or not.
+  package var tls: ListenerTLS?
   /// In the order of the file: the first that takes a connection decides.
   package var rules: [Rule]
   /// For those that no rule takes: an index into `Snapshot.backends`; nil turns them away.
@@ -336,6 +338,8 @@ package struct Backend: Hashable, Sendable {
   package var tlvs: TLVPlan
   /// Whether a client's first bytes may be a PROXY header of its own, when `sendProxy` is none.
   package var passesClientHeader: Bool
+  /// Nil speaks plainly.
+  package var tls: UpstreamTLS?
   package var balance: BalanceKind
   /// How long a server's share grows after it has come back, in milliseconds; 0 is at once.
   package var slowStartMs: UInt32

@@ -85,6 +85,11 @@ package struct ConnectionLogLine: Sendable {
       named += introduction.types.count + introduction.uniqueID.count
       named += introduction.firstBytes.count
     }
+    if let tls = record.tls {
+      named += tls.subject.utf8.count + tls.alpn.count + tls.failure.utf8.count
+      named += tls.cipher.utf8.count
+    }
+    named += record.upstreamTLSFailure?.utf8.count ?? 0
     if let hello = record.hello { named += hello.serverName.count + hello.protocols.count }
     return ConnectionLogLine.mostPlainBytes + openings.count + 12 * named
   }
@@ -146,6 +151,30 @@ extension ConnectionLogLine {
       if let hello = record.hello { append(index, of: hello, to: &line) }
     case .startTLS:
       if let didStartTLS = record.didStartTLS { truth(index, didStartTLS, &line) }
+    case .tlsVersion, .tlsCipher, .tlsALPN, .tlsResumed, .tlsSubject, .tlsVerified, .tlsMs,
+      .tlsFailure:
+      if let tls = record.tls { append(index, of: tls, to: &line) }
+    case .upstreamTLSFailure:
+      if let failure = record.upstreamTLSFailure { text(index, failure, &line) }
+    }
+  }
+
+  /// Only lines of connections whose TLS ended here have these, and of a handshake that failed only
+  /// the last one.
+  private func append(
+    _ index: Int, of tls: ConnectionRecord.Ended, to line: inout OutputSpan<UInt8>
+  ) {
+    let isDone = !tls.version.isEmpty
+    switch fields[index] {
+    case .tlsVersion where isDone: text(index, tls.version, &line)
+    case .tlsCipher where isDone: text(index, tls.cipher, &line)
+    case .tlsALPN where !tls.alpn.isEmpty: bytes(index, tls.alpn, &line)
+    case .tlsResumed where isDone: truth(index, tls.isResumed, &line)
+    case .tlsSubject where !tls.subject.isEmpty: text(index, tls.subject, &line)
+    case .tlsVerified where !tls.subject.isEmpty: truth(index, tls.isVerified, &line)
+    case .tlsMs where isDone: milliseconds(index, tls.handshakeUs, &line)
+    case .tlsFailure where !tls.failure.isEmpty: text(index, tls.failure, &line)
+    default: break
     }
   }
 

@@ -48,6 +48,10 @@ package struct ConnectionRecord: Sendable, Equatable {
   package var reason: String?
   /// Of a STARTTLS listener: whether the client asked for TLS and was told to begin.
   package var didStartTLS: Bool?
+  /// Of TLS that ended here; nil where none did.
+  package var tls: Ended?
+  /// Why TLS with the server failed, in OpenSSL's words; nil when it did not.
+  package var upstreamTLSFailure: String?
 
   package init(
     endedWallMs: UInt64, id: UniqueID, listener: String, client: SocketAddress?,
@@ -121,6 +125,30 @@ extension ConnectionRecord {
       self.protocols = protocols
       self.offersECH = offersECH
     }
+  }
+}
+
+extension ConnectionRecord {
+  /// A client's TLS that ended here, or was to.
+  package struct Ended: Sendable, Equatable {
+    /// `TLSv1.3`; empty when the handshake was not done, as all others are then.
+    package var version = ""
+    /// OpenSSL's name of it.
+    package var cipher = ""
+    /// The protocol of ALPN that was agreed to; empty without one.
+    package var alpn: [UInt8] = []
+    /// Whether a ticket spared half of the handshake.
+    package var isResumed = false
+    /// Of the client's certificate, as RFC 2253 writes it; empty without one. From outside.
+    package var subject = ""
+    /// Whether that certificate is one of those that are trusted.
+    package var isVerified = false
+    package var handshakeUs: UInt64 = 0
+    /// Why the handshake, or the stream behind it, failed, in OpenSSL's words; empty when it did
+    /// not.
+    package var failure = ""
+
+    package init() {}
   }
 }
 

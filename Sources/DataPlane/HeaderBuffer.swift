@@ -21,6 +21,8 @@ internal import Wire
     /// there is none.
     var authority: [UInt8]
     var alpn: [UInt8]
+    /// Of a client whose TLS ended here; nil of all others.
+    var tls: ProxySSLReport?
   }
 
   /// The longest header a plan may ask for.
@@ -37,8 +39,8 @@ internal import Wire
   /// which every receiver takes; AF_UNIX is refused by mail servers.
   ///
   /// TLVs that do not fit the plan's limit are left out, the last ones first: custom ones, NETNS,
-  /// relayed ones, ALPN and AUTHORITY of the ClientHello, our UNIQUE_ID. The padding goes before
-  /// any of them; the CRC32C always fits.
+  /// relayed ones, ALPN and AUTHORITY, our UNIQUE_ID, SSL. The padding goes before any of them, and
+  /// then the client's certificate; the CRC32C always fits.
   ///
   /// - Returns: its length, 0 without a header, and how many TLVs were left out; nil when version
   ///   1 has no words for the pair, or the client has gone before its address was known.
@@ -68,8 +70,7 @@ internal import Wire
   private mutating func encodeWithTLVs(
     _ plan: TLVPlan, _ client: SocketAddress, _ local: SocketAddress, _ facts: Facts
   ) -> (length: Int, dropped: Int)? {
-    area.removeAll(keepingCapacity: true)
-    appendTLVs(plan, client, local, facts)
+    var hasCertificate = appendTLVs(plan, client, local, facts, withCertificate: true)
     var dropped = 0
     var alignment = plan.alignment
     while true {
@@ -82,6 +83,9 @@ internal import Wire
       if let length { return (length, dropped) }
       if alignment > 1 {
         alignment = 1
+      } else if hasCertificate {
+        hasCertificate = appendTLVs(plan, client, local, facts, withCertificate: false)
+        dropped += 1
       } else if let last = lastTLV() {
         area.removeSubrange(last...)
         dropped += 1
@@ -101,9 +105,25 @@ internal import Wire
     return last
   }
 
+  /// Makes the area.
+  ///
+  /// - Parameter withCertificate: whether the client's certificate is in it, where it is wanted.
+  /// - Returns: whether it is.
   private mutating func appendTLVs(
-    _ plan: TLVPlan, _ client: SocketAddress, _ local: SocketAddress, _ facts: Facts
-  ) {
+    _ plan: TLVPlan, _ client: SocketAddress, _ local: SocketAddress, _ facts: Facts,
+    withCertificate: Bool
+  ) -> Bool {
+    area.removeAll(keepingCapacity: true)
+    var hasCertificate = false
+    if plan.ssl, let tls = facts.tls, !has(.ssl, in: facts.relayed) {
+      let wanted = withCertificate && plan.clientCertificate && tls.client != .none
+      if wanted, let whole = tls.bytes(withCertificate: true) {
+        hasCertificate = true
+        area += whole
+      } else {
+        area += tls.bytes(withCertificate: false) ?? []
+      }
+    }
     if plan.uniqueID, !has(.uniqueID, in: facts.relayed) {
       var text: [UInt8] = []
       facts.id.append(to: &text)
@@ -122,6 +142,7 @@ internal import Wire
     for custom in plan.custom where !has(.init(rawValue: custom.type), in: facts.relayed) {
       append(custom.type, value(of: custom, client, local, facts))
     }
+    return hasCertificate
   }
 
   private func has(_ kind: ProxyTLV.Kind, in tlvs: [UInt8]) -> Bool {

@@ -7,6 +7,8 @@ package struct RuleConditions: Hashable, Sendable {
   package var names: [NamePattern]
   /// `alpn`: one of the protocols that the ClientHello offers.
   package var protocols: [String]
+  /// `client-certificate`: a name of the client's certificate, where one was verified.
+  package var certificates: [CertificatePattern]
   /// `from`: the client's address, the real one where a PROXY header tells it.
   package var sources: [Network]
   /// `to-address`: the address that the client reached.
@@ -15,9 +17,10 @@ package struct RuleConditions: Hashable, Sendable {
   package var ports: [UInt16]
 
   package init(
-    names: [NamePattern] = [], protocols: [String] = [], sources: [Network] = [],
-    addresses: [Network] = [], ports: [UInt16] = []
+    names: [NamePattern] = [], protocols: [String] = [], certificates: [CertificatePattern] = [],
+    sources: [Network] = [], addresses: [Network] = [], ports: [UInt16] = []
   ) {
+    self.certificates = certificates
     self.names = names
     self.protocols = protocols
     self.sources = sources
@@ -27,12 +30,14 @@ package struct RuleConditions: Hashable, Sendable {
 
   /// Whether it can only be told by a ClientHello.
   package var needsHello: Bool { !names.isEmpty || !protocols.isEmpty }
+  /// Of one rule: each is compared with each name of a certificate.
+  package static let certificatesMax = 256
   package var needsAddresses: Bool { !sources.isEmpty || !addresses.isEmpty || !ports.isEmpty }
 }
 
 /// One of the things that a rule asks for.
 package enum RuleCondition: Hashable, Sendable {
-  case name, alpn, source, address, port
+  case name, alpn, certificate, source, address, port
 }
 
 /// What becomes of those that a rule takes.
@@ -60,14 +65,19 @@ package struct RuleEntry: Hashable, Sendable {
 package struct RuleFacts: Sendable, Equatable {
   /// Nil where no ClientHello is waited for.
   package let hello: HelloFacts?
+  /// The names of the client's certificate in the form of `CertificatePattern.lowercased`; nil
+  /// without one that was verified.
+  package let certificate: [String]?
   package let client: SocketAddress?
   /// The address that the client reached.
   package let local: SocketAddress?
 
   package init(
-    hello: HelloFacts? = nil, client: SocketAddress? = nil, local: SocketAddress? = nil
+    hello: HelloFacts? = nil, certificate: [String]? = nil, client: SocketAddress? = nil,
+    local: SocketAddress? = nil
   ) {
     self.hello = hello
+    self.certificate = certificate
     self.client = client
     self.local = local
   }
@@ -98,6 +108,7 @@ package final class RuleTable: Sendable {
   private struct Rule {
     let hasNames: Bool
     let hasSources: Bool
+    let hasCertificates: Bool
     /// Bits of the protocols it asks for; none when it does not.
     let protocols: UInt64
     let addresses: Range<Int32>
@@ -127,6 +138,7 @@ package final class RuleTable: Sendable {
       rules.append(
         Rule(
           hasNames: !rule.names.isEmpty, hasSources: !rule.sources.isEmpty,
+          hasCertificates: !rule.certificates.isEmpty,
           protocols: protocols.bits(rule.protocols),
           addresses: firstAddress..<Int32(addresses.count), ports: firstPort..<Int32(ports.count)))
     }
@@ -187,6 +199,9 @@ package final class RuleTable: Sendable {
   private func missingBeyondName(_ number: UInt32, _ facts: RuleFacts) -> RuleCondition? {
     let rule = rules[Int(number)]
     if rule.protocols != 0, rule.protocols & (facts.hello?.protocols ?? 0) == 0 { return .alpn }
+    if rule.hasCertificates, !isNamed(facts.certificate, conditions[Int(number)].certificates) {
+      return .certificate
+    }
     if rule.hasSources {
       guard let client = facts.client, sources.first(for: client, from: number) == number else {
         return .source
@@ -199,6 +214,11 @@ package final class RuleTable: Sendable {
       guard let port = facts.local?.port, isAt(port, rule.ports) else { return .port }
     }
     return nil
+  }
+
+  private func isNamed(_ names: [String]?, _ patterns: [CertificatePattern]) -> Bool {
+    guard let names else { return false }
+    return patterns.contains { pattern in names.contains { pattern.matches($0) } }
   }
 
   private func isAt(_ local: SocketAddress, _ range: Range<Int32>) -> Bool {

@@ -18,6 +18,8 @@ package struct TLVPlan: Hashable, Sendable {
   package var networkNamespace: String?
   /// SSL, for connections whose TLS ends here. A received one is passed on by `relay` only.
   package var ssl: Bool
+  /// Whether the client's certificate itself stands in it, where there is one and room for it.
+  package var clientCertificate = false
   package var custom: [CustomTLV]
   /// Types of received TLVs that are passed on, from sources whose header is required only. Never
   /// CRC32C, which is computed anew, nor NOOP.

@@ -38,7 +38,9 @@ package enum Clock {
   package static let timestampBytes = 24
 
   /// The time now, as `appendTimestamp` writes it.
-  package static var timestamp: String {
+  package static var timestamp: String { timestamp(wallMs: wallMs) }
+
+  package static func timestamp(wallMs: UInt64) -> String {
     var text: [UInt8] = []
     appendTimestamp(wallMs: wallMs, to: &text)
     return String(decoding: text, as: UTF8.self)

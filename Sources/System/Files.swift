@@ -97,6 +97,11 @@ package enum Files {
     _ = try checked(result, "write")
   }
 
+  /// The permission bits.
+  package static func mode(at path: String) throws(SystemError) -> UInt32 {
+    try describe(path).mode
+  }
+
   package static func remove(_ path: String) throws(SystemError) {
     _ = try checked(unsafe system_remove(path), "unlink")
   }

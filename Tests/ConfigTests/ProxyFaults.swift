@@ -171,12 +171,16 @@ enum ProxyFaults {
   static let tlvs: [Case] = [
     tlv(
       "¦unique_id",
-      #"proxy-tlvs: "unique_id" is not one of unique-id, crc32c, authority and "#
-        + #"alpn, did you mean "unique-id"?"#),
+      #"proxy-tlvs: "unique_id" is not one of unique-id, crc32c, authority, "#
+        + #"alpn, ssl or client-certificate, did you mean "unique-id"?"#),
     tlv(
       "¦ssl",
-      "proxy-tlvs: ssl is for connections whose TLS ends here, and this version ends none; "
-        + "relay-tlvs passes on what a trusted source sends"),
+      "proxy-tlvs: ssl tells of TLS that ended here, and no listener of backend \"b\" ends any; "
+        + "relay-tlvs passes on what a trusted source says"),
+    tlv(
+      "¦client-certificate",
+      "proxy-tlvs: client-certificate tells of TLS that ended here, and no listener of backend "
+        + "\"b\" ends any; relay-tlvs passes on what a trusted source says"),
     tlv("¦netns", "proxy-tlvs: netns needs its name: { netns: blue }"),
     tlv("¦noop", #"proxy-tlvs: noop is padding; "proxy-header: { align: 8 }" makes it"#),
     tlv("¦0xE5", #"proxy-tlvs: 0xE5 has no value: { type: 0xE5, value: "text" }"#),
@@ -210,7 +214,7 @@ enum ProxyFaults {
     tlv(
       "{ type: ¦0x20, value: x }",
       "type: 0x20 is SSL of the PROXY protocol; yours are 0xE0 to "
-        + "0xEF"),
+        + #"0xEF, and "ssl" is an item by that name"#),
     tlv(
       "{ type: ¦0x40, value: x }",
       "type: 0x40 is reserved by the PROXY protocol; yours are 0xE0 "

@@ -46,6 +46,9 @@ import Testing
             "\(head), proxy-protocol: { \(pair) }\(middle) } }"
           case "listeners.NAME.starttls":
             "\(head), type: starttls, protocol: smtp, starttls: { \(pair) }\(middle) } }"
+          case "listeners.NAME.tls":
+            "\(head), tls: { certificates: /c, \(pair) }\(middle) } }"
+          case "backends.NAME.tls": "\(head)\(middle), tls: { \(pair) } } }"
           case "listeners.NAME.queue": "\(head), queue: { \(pair) }\(middle) } }"
           case "listeners.NAME.timeouts": "\(head), timeouts: { \(pair) }\(middle) } }"
           case "backends.NAME": "\(head)\(middle), \(pair) } }"
@@ -83,6 +86,10 @@ import Testing
         if path == "listeners.NAME.queue" {
           expected.listeners[0].queue = QueueRule(length: 1000, timeoutMs: 10_000)
         }
+        if path == "listeners.NAME.tls" {
+          expected.listeners[0].tls = ListenerTLS(certificates: ["/c"])
+        }
+        if path == "backends.NAME.tls" { expected.backends[0].tls = UpstreamTLS() }
         if path == "metrics" { expected.metrics = MetricsSettings() }
         #expect(snapshot == expected, "\(path) \(pair)")
       }
@@ -94,7 +101,7 @@ import Testing
 
   @Test func examplesAreGood() throws {
     let examples = try ProjectFiles.examples(in: ReferenceTests.document)
-    #expect(examples.count == 15)
+    #expect(examples.count == 17)
     let surroundings = Surroundings(
       contents: { _, _ in .success(.directory([])) },
       variable: { $0 == "POSTFIX" ? "127.0.0.1:10025" : nil })

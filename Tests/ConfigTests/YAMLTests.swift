@@ -38,6 +38,16 @@ func expectRoundTrip(
     trusting("proxy-protocol: off"),
     trusting("type: tls"),
     trusting("type: tls, no-sni: reject, not-tls: backend"),
+    trusting("type: server-first, no-sni: reject, tls: { certificates: /a }"),
+    trusting(
+      "tls: { certificates: [/a, \"/b c\"], min-version: 1.3, ciphers: TLS_AES_128_GCM_SHA256, "
+        + "groups: [X25519, \"P-256:P-384\"], alpn: [imap, h2], client-ca: /d, "
+        + "client-certificate: request, session-tickets: false }, "
+        + "rules: [{ client-certificate: [\"*@A.example\", \"CN with é\", .b], action: reject }]"),
+    File.backend("{ servers: [127.0.0.1:1], tls: {} }"),
+    File.backend(
+      "{ servers: [127.0.0.1:1], tls: { ca: /a, name: b.example, alpn: smtp, "
+        + "client-certificate: /c, verify: off } }"),
     trusting("proxy-protocol: { max-header: 17B, unknown: reject }"),
     trusting(
       "proxy-protocol: { sources: [{ networks: 10.0.0.3, header: forbid }], inherit: true }"),
@@ -91,7 +101,13 @@ func expectRoundTrip(
         + "{ sni: c.b, action: reject }]", "backend: c")
     // What only one type of listener has is not in the full one.
     let others = "{ bind: \":25\", backend: b, type: starttls, protocol: smtp }"
-    let yaml = try [SnapshotTests.full, rules, File.listener(others)].map {
+    let ended = "{ bind: \":25\", backend: b, tls: { certificates: /c, client-ca: /d, "
+      + "client-certificate: require }, rules: [{ client-certificate: x, action: reject }] }"
+    let spoken = "{ servers: [127.0.0.1:1], tls: {} }"
+    let files = [
+      SnapshotTests.full, rules, File.listener(others), File.listener(ended), File.backend(spoken),
+    ]
+    let yaml = try files.map {
       try #require(parse($0).snapshot).yaml(defaults: true)
     }.joined()
     let keys = Set(

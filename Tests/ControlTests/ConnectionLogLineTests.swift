@@ -217,6 +217,33 @@ import Wire
     #expect(line(record, .text, [.startTLS]) == "starttls=true\n")
   }
 
+  @Test func whereTLSEndedItIsTold() {
+    let bare = String(line(Self.full).dropLast(2))
+    var record = Self.full
+    var tls = DataPlane.ConnectionRecord.Ended()
+    record.tls = tls
+    #expect(line(record) == bare + "}\n")
+    (tls.version, tls.cipher, tls.handshakeUs) = ("TLSv1.3", "TLS_AES_256_GCM_SHA384", 1234)
+    record.tls = tls
+    let told: String =
+      bare + #","tls_version":"TLSv1.3","tls_cipher":"TLS_AES_256_GCM_SHA384","tls_resumed":false"#
+    #expect(line(record) == told + #","tls_ms":1.234}"# + "\n")
+    (tls.subject, tls.isVerified) = ("CN=a\"\u{1b}[1m", true)
+    (tls.alpn, tls.isResumed) = (Array("imap".utf8), true)
+    record.tls = tls
+    let client: [LogField] = [.tlsALPN, .tlsResumed, .tlsSubject]
+    let shown = #"{"tls_alpn":"imap","tls_resumed":true,"tls_subject":"CN=a\"\u001b[1m"}"#
+    #expect(line(record, .json, client) == shown + "\n")
+    #expect(line(record, .text, [.tlsVerified]) == "tls_verified=true\n")
+    var failed = DataPlane.ConnectionRecord.Ended()
+    failed.failure = "no shared cipher"
+    record.tls = failed
+    record.upstreamTLSFailure = "certificate verify failed"
+    let end =
+      #","tls_failure":"no shared cipher","upstream_tls_failure":"certificate verify failed"}"#
+    #expect(line(record) == bare + end + "\n")
+  }
+
   @Test(
     arguments: [
       (0, "0.0"), (1, "0.001"), (10, "0.01"), (100, "0.1"), (999, "0.999"), (1000, "1.0"),

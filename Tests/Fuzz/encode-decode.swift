@@ -9,7 +9,10 @@ func fuzzEncodeDecode(_ bytes: Span<UInt8>) {
     let kind = choices.byte()
     var value = choices.bytes(atMost: 128)
     if kind == ProxyTLV.Kind.crc32c.rawValue { continue }
-    if kind == ProxyTLV.Kind.ssl.rawValue { value = [1, 0, 0, 0, 0] }
+    if kind == ProxyTLV.Kind.ssl.rawValue {
+      area += report(&choices)
+      continue
+    }
     area += [kind, 0, UInt8(value.count)] + value
   }
   let transport: ProxyHeader.Transport = flags & 1 == 0 ? .stream : .datagram
@@ -28,6 +31,36 @@ func fuzzEncodeDecode(_ bytes: Span<UInt8>) {
       (ProxyTLV.first(.crc32c, of: read.tlvs, in: header.span) != nil) == checksum, "checksum")
   }
   encodeLine(source, destination)
+}
+
+/// An SSL TLV made of the input's bytes: what is told is what is read.
+private func report(_ choices: inout Choices) -> [UInt8] {
+  var report = ProxySSLReport(
+    version: choices.text(), cipher: choices.text(), signatureAlgorithm: choices.text())
+  let flags = choices.byte()
+  let name = choices.bytes(atMost: 64)
+  if flags & 1 != 0 {
+    report.client = .presented(
+      name: name, certificate: choices.bytes(atMost: 128), fault: UInt32(flags >> 4),
+      isOfSession: flags & 2 != 0)
+  }
+  let bytes = report.bytes(withCertificate: flags & 4 != 0) ?? []
+  var walk = ProxyTLVWalk(0..<bytes.count)
+  guard let tlv = try? walk.next(in: bytes.span), let ssl = ProxySSL(tlv, in: bytes.span) else {
+    fatalError("our own SSL TLV is refused")
+  }
+  demand(ssl.client == report.bits && ssl.verify == report.verify, "other flags")
+  let told = ProxyTLV.first(.sslVersion, of: ssl.tlvs, in: bytes.span)
+  demand(Array(bytes[told?.value ?? 0..<0]) == Array(report.version.utf8), "another version")
+  let isNamed = ProxyTLV.first(.sslCommonName, of: ssl.tlvs, in: bytes.span) != nil
+  demand(isNamed == (flags & 1 != 0 && flags >> 4 == 0 && !name.isEmpty), "another name")
+  return bytes
+}
+
+extension Choices {
+  fileprivate mutating func text() -> String {
+    String(decoding: bytes(atMost: 64).map { $0 & 0x7f }, as: UTF8.self)
+  }
 }
 
 private func encodeLine(_ source: SocketAddress, _ destination: SocketAddress) {

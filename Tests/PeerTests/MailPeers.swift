@@ -3,6 +3,8 @@ import TestSupport
 /// The services of the mail servers, in the order of their ports.
 enum Service: Int, CaseIterable, Sendable, CustomStringConvertible {
   case smtp, postscreen, submission, submissions, imap, imaps, pop3, pop3s, sieve
+  /// Submission behind a proxy that has ended TLS.
+  case edge
 
   var description: String {
     switch self {
@@ -15,6 +17,7 @@ enum Service: Int, CaseIterable, Sendable, CustomStringConvertible {
     case .pop3: "pop3"
     case .pop3s: "pop3s"
     case .sieve: "sieve"
+    case .edge: "edge"
     }
   }
 }

@@ -49,7 +49,7 @@ struct ForgedHeader: Sendable, CustomStringConvertible {
 
   var isPostfix: Bool {
     switch service {
-    case .smtp, .postscreen, .submission, .submissions: true
+    case .smtp, .postscreen, .submission, .submissions, .edge: true
     case .imap, .imaps, .pop3, .pop3s, .sieve: false
     }
   }

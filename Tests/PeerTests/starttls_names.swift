@@ -73,7 +73,7 @@ func startTLSByName(asking: Asking) throws {
       switch asking.service {
       case .smtp, .submission, .postscreen:
         try named.peers.expectLine(in: log, with: [" connect from unknown[127.0.0.3]:\(port)"])
-      case .imap, .pop3, .sieve, .imaps, .pop3s, .submissions:
+      case .imap, .pop3, .sieve, .imaps, .pop3s, .submissions, .edge:
         try named.peers.expectLine(in: log, with: [" rip=127.0.0.3, rport=\(port),"])
       }
     }

@@ -33,6 +33,7 @@ enum __attribute__((enum_extensibility(closed))) system_file_kind : uint8_t {
 };
 struct system_file {
   uint64_t device, inode, size;
+  uint32_t mode;  // the permission bits
   enum system_file_kind kind;
 };
 int system_file_of(int descriptor, struct system_file *out);

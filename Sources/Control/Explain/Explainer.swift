@@ -130,6 +130,7 @@ struct Explainer {
       case .unnamed, .noHello, nil: "a client without a name"
       }
     case .alpn: query.alpn.isEmpty ? "a client without ALPN" : query.alpn.joined(separator: ",")
+    case .certificate: facts.certificate?.joined(separator: ", ") ?? "a client without one"
     case .source: facts.client?.hostDescription ?? "nobody"
     case .address: facts.local?.hostDescription ?? "nothing"
     case .port: facts.local?.port.map { "\($0)" } ?? "a Unix socket"
