@@ -129,8 +129,7 @@ static void asking_run(struct sluice_worker *w, struct connection *c) {
       sys_close(upstream->descriptor);
       side_reset(upstream, -1);
       struct half *down = &c->halves[1];
-      buffer_give(w, &down->held);
-      down->bytes = 0;
+      preface_drop(w, down);
       down->ask = down->eof = false;
       down->final = sluice_final_no;
     }
@@ -345,7 +344,8 @@ static void open_run(struct sluice_worker *w, struct connection *c) {
 // delivered; what was meant for it is dropped.
 void connection_broken(struct sluice_worker *w, struct connection *c, enum sluice_side side,
                        int number) {
-  if (side == sluice_side_upstream && dial_undone(w, c, number)) return;
+  if (side == sluice_side_upstream && (dial_undone(w, c, number) || dial_outlived(w, c, number)))
+    return;
   bool reset = number == ECONNRESET || number == EPIPE;
   if (side == sluice_side_client) {
     connection_end(c, reset ? sluice_end_client_reset : sluice_end_client_error);

@@ -73,6 +73,8 @@ static int dial_domain(enum sluice_family family) {
   return family == sluice_family_ipv6 ? AF_INET6 : AF_UNIX;
 }
 
+static void dial_leave(struct sluice_worker *w, struct connection *c, int number);
+
 static void set_int(int descriptor, int level, int name, int value) {
   (void)sys_set_option(descriptor, level, name, &value, sizeof value);
 }
@@ -143,6 +145,8 @@ enum sluice_result dial_start(struct sluice_worker *w, struct connection *c,
   c->max_age_ms = route->max_age_ms;
   c->splice = route->splice;
   c->redial_reset = route->redial_reset;
+  c->ask_open = route->ask_open;
+  c->outlived = route->outlived;
   c->greet_ms = route->hold_ms;
   c->bandwidth = route->bandwidth;
   c->shared_bandwidth = route->shared_bandwidth;
@@ -174,6 +178,7 @@ static void dial_done(struct sluice_worker *w, struct connection *c) {
   w->stats.dialled++;
   c->tuned = false;
   if (c->greet_ms > 0) c->hold_until_ms = w->now_ms + c->greet_ms;
+  if (c->ask_open && c->halves[1].mode == sluice_mode_hold) c->halves[1].ask = true;
   connection_move(w, c, STATE_OPEN);
 }
 
@@ -216,6 +221,17 @@ static bool dial_untouched(const struct connection *c) {
   return !(c->in_kernel & (KERNEL_SPLICE_UP | KERNEL_SPLICE_DOWN));
 }
 
+// The end of one upstream is not the connection's.
+static void dial_forget_end(struct sluice_worker *w, struct connection *c) {
+  if (c->halves[1].eof) {
+    c->halves[1].eof = false;
+    c->summary.ends = c->ends_count = 0;
+    c->first_fin_ns = c->halves[0].eof ? w->now_ns : 0;
+    if (c->halves[0].eof) connection_end(c, sluice_end_client_fin);
+  }
+  c->parked = c->half_closed_filed = false;
+}
+
 // The upstream broke off. When it is untouched, and no question about either side stands, it is as
 // if it had never been reached.
 bool dial_undone(struct sluice_worker *w, struct connection *c, int number) {
@@ -234,24 +250,66 @@ enum sluice_result sluice_worker_redial(struct sluice_worker *w, struct sluice_i
   struct connection *c = worker_find(w, id.slot, id.generation);
   if (!c || c->state != STATE_OPEN || c->sides[0].reset || !dial_untouched(c))
     return sluice_result_stale;
-  if (c->halves[1].eof) {  // the end of this upstream is not the connection's
-    c->halves[1].eof = false;
-    c->summary.ends = c->ends_count = 0;
-    c->first_fin_ns = c->halves[0].eof ? w->now_ns : 0;
-    if (c->halves[0].eof) connection_end(c, sluice_end_client_fin);
-  }
-  c->parked = c->half_closed_filed = false;
+  dial_forget_end(w, c);
   dial_failed(w, c, error);
   return sluice_result_done;
 }
 
-// Leaves the socket to be closed by asking_run once the kernel has let go of it; then another
-// server is asked for.
+// The upstream goes, and the connection stays. What it said was passed on or is dropped; so is what
+// was on its way to it.
+static void dial_let_go(struct sluice_worker *w, struct connection *c, int number) {
+  struct half *up = &c->halves[0];
+  buffer_give(w, &up->rest);
+  pipe_let_go(w, c, 0);
+  up->mode = sluice_mode_hold;
+  up->limit = BUFFER_BYTES;
+  preface_drop(w, &c->halves[1]);
+  for (int i = 0; i < 2; i++) {
+    c->halves[i].lane = LANE_COPY;
+    c->halves[i].small_runs = 0;
+  }
+  dial_forget_end(w, c);
+  dial_leave(w, c, number);
+}
+
+// Whether the upstream can go and leave the client where it is: nothing of its answer is on its way
+// but what is ours already, and no end was passed on.
+static bool dial_can_let_go(const struct connection *c) {
+  const struct half *up = &c->halves[0];
+  const struct half *down = &c->halves[1];
+  if (c->state != STATE_OPEN || c->sides[0].reset || up->shut || down->shut) return false;
+  if (up->mode == sluice_mode_discard || down->mode != sluice_mode_hold) return false;
+  bool reads = (c->in_kernel & KERNEL_SPLICE_DOWN) && down->filling;
+  return !reads && !(c->in_kernel & KERNEL_SPLICE_UP);
+}
+
+enum sluice_result sluice_worker_release(struct sluice_worker *w, struct sluice_id id) {
+  struct connection *c = worker_find(w, id.slot, id.generation);
+  if (!c || !dial_can_let_go(c)) return sluice_result_stale;
+  dial_let_go(w, c, 0);
+  return sluice_result_done;
+}
+
+// The upstream broke off between two exchanges, or with nothing of its answer passed on. Not while
+// a question stands: its answer would meet another upstream.
+bool dial_outlived(struct sluice_worker *w, struct connection *c, int number) {
+  if (!c->outlived || c->parked || c->asked_turn == (uint32_t)w->stats.turns) return false;
+  if (!dial_can_let_go(c)) return false;
+  dial_let_go(w, c, number);
+  return true;
+}
+
 void dial_failed(struct sluice_worker *w, struct connection *c, int number) {
   INVARIANT(c->race == 0);
-  c->summary.error = number;
   c->summary.connect_us = 0;
   w->stats.dial_failures++;
+  dial_leave(w, c, number);
+}
+
+// Leaves the socket to be closed by asking_run once the kernel has let go of it; then another
+// server is asked for.
+static void dial_leave(struct sluice_worker *w, struct connection *c, int number) {
+  c->summary.error = number;
   c->redial = true;
   connection_move(w, c, STATE_ASKING);
   if (c->in_kernel & KERNEL_WATCH_UPSTREAM) w->source->forget(w, c, sluice_side_upstream);

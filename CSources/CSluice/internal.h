@@ -177,6 +177,8 @@ struct connection {
   bool reported;   // the closed event was put
   bool half_closed_filed;  // its deadline, which may be earlier than the one before
   bool redial_reset;  // of the route
+  bool ask_open;      // of the route
+  bool outlived;      // of the route
   bool paced;         // has a bandwidth, of its own or shared
   bool rests;         // a half has begun to rest, and is to be filed
   uint8_t forgotten;  // watches that were asked to end
@@ -423,6 +425,7 @@ enum sluice_result dial_start(struct sluice_worker *w, struct connection *c,
 void dial_check(struct sluice_worker *w, struct connection *c);
 void dial_failed(struct sluice_worker *w, struct connection *c, int number);
 bool dial_undone(struct sluice_worker *w, struct connection *c, int number);
+bool dial_outlived(struct sluice_worker *w, struct connection *c, int number);
 int dial_begin(struct side *side, const struct sluice_route *route);
 int dial_error(const struct side *side);
 void dial_tune(struct connection *c);

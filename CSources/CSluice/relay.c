@@ -319,6 +319,7 @@ void relay_spliced(struct sluice_worker *w, struct connection *c, int i, int32_t
     // an empty one, and a farewell goes out behind them.
     uint32_t moved = result > 0 ? (uint32_t)result : 0;
     half->piped = half->filling ? half->piped + moved : half->piped - moved;
+    splice_release_pipe(w, half);
     bool still = result >= 0 || result == -EINTR || result == -512;
     if (still && half->filling) half_from(c, i)->readable = true;
     if (still && !half->filling) half_to(c, i)->writable = true;

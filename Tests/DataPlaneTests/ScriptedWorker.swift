@@ -91,6 +91,9 @@ struct Hands {
     sluice_worker_redial(worker, id, error)
   }
 
+  @discardableResult
+  func release(_ id: sluice_id) -> sluice_result { sluice_worker_release(worker, id) }
+
   var stats: sluice_stats {
     var stats = sluice_stats()
     sluice_worker_stats(worker, &stats)
@@ -147,6 +150,8 @@ struct Route: Sendable {
   var splice = sluice_splice.inline
   var redialsReset = false
   var holdMs: UInt32 = 0
+  var asksOpen = false
+  var isOutlived = false
 
   fileprivate func lend(_ lent: Lent) -> sluice_route {
     var route = sluice_route()
@@ -161,6 +166,8 @@ struct Route: Sendable {
     route.splice = splice
     route.redial_reset = redialsReset
     route.hold_ms = holdMs
+    route.ask_open = asksOpen
+    route.outlived = isOutlived
     return route
   }
 }

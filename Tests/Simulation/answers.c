@@ -186,6 +186,8 @@ static void draft_route(struct draft *draft, uint64_t held) {
   if (chance(700)) r->half_closed_ms = chance(300) ? milliseconds(20, 2000) : 30000;
   if (chance(200)) r->max_age_ms = chance(500) ? milliseconds(100, 10000) : 100000;
   r->redial_reset = chance(700);
+  r->outlived = chance(400);
+  r->ask_open = chance(300);
   if (chance(150)) r->bandwidth = between(100000, 20000000);
   if (chance(100)) r->shared_bandwidth = between(300000, 50000000);
   r->bucket = (uint32_t)below(2);
@@ -258,6 +260,22 @@ static bool give_redial(struct deal *d) {
   return result == sluice_result_done;
 }
 
+// Lets go of the upstream, where both halves hold and nothing is on its way to it.
+static bool give_release(struct deal *d) {
+  struct connection *c = connection_of(d);
+  struct before b = before_of(d, c);
+  enum sluice_result result = sluice_worker_release(world.worker, d->id);
+  note("release of slot %llu: %llu", d->id.slot, result, 0, 0);
+  MUST(result == sluice_result_done || result == sluice_result_stale,
+       "a release of slot %u came to %d", d->id.slot, result);
+  if (result == sluice_result_stale) return false;
+  coverage.released++;
+  d->released = true;
+  if (d->server) script_cut(&d->server->expects, b.cut[0]);
+  script_cut(&d->client->expects, b.cut[1]);
+  return true;
+}
+
 // The upstream stands; one side asks.
 static void decide_open(struct deal *d, enum sluice_side side) {
   struct connection *c = connection_of(d);
@@ -274,6 +292,7 @@ static void decide_open(struct deal *d, enum sluice_side side) {
     return;
   }
   if (roll < 130 && give_redial(d)) return;
+  if (roll < 330 && give_release(d)) return;
   struct sluice_half_answer *halves[2] = {&draft.answer.up, &draft.answer.down};
   draft_consume(&draft, held);
   if (!d->discards[asked])
@@ -316,6 +335,7 @@ static void ask_bytes(struct deal *d, struct connection *c, const struct sluice_
     case sluice_final_no:
       if (!d->asked) coverage.asked_first++;
       else if (e->length > 0) coverage.asked_bytes++;
+      else if (from->read == 0 && e->side == sluice_side_upstream) coverage.asked_open++;
       else if (!facts) coverage.asked_limit++;
       break;
     case sluice_final_full: coverage.asked_full++; break;
@@ -389,30 +409,38 @@ static void answer_redial(const struct sluice_event *e) {
   struct deal *d = deal_find(e->id.slot, e->id.generation);
   MUST(d && d->live, "a redial of nobody");
   note("redial slot %llu error %llu", e->id.slot, (uint64_t)e->error, 0, 0);
-  MUST(e->error != 0, "a redial without an error");
+  MUST((e->error == 0) == d->released, "a redial with error %d", e->error);
   MUST(!d->races, "slot %u is redialled while it races", d->id.slot);
+  const struct connection *c = connection_of(d);
+  // While it holds, what may be passed on has been.
+  uint64_t passed = c->halves[1].mode == sluice_mode_hold ? d->allowed[1] : 0;
+  bool outlived = d->opened && c->outlived && e->error != 0 && e->error != EPROTO;
+  coverage.outlived += outlived && (!c->redial_reset || passed > 0);
   coverage.race_both_failed += d->one_failed;
   coverage.redialled++;
-  coverage.undone += d->opened;
-  MUST(!d->opened || e->error == ECONNRESET || e->error == EPIPE || e->error == EPROTO,
+  coverage.undone += d->opened && c->redial_reset && !d->released;
+  MUST(!d->opened || outlived || d->released || e->error == ECONNRESET || e->error == EPIPE ||
+           e->error == EPROTO,
        "slot %u is redialled after it was open, with error %d", d->id.slot, e->error);
-  d->opened = false;
+  bool failed = !d->opened;
+  if (outlived || d->released) d->limited[0] = false;  // that half holds now
+  d->opened = d->released = false;
   d->opened_ns = 0;
-  if (e->error == ETIMEDOUT) {
+  if (e->error == ETIMEDOUT && failed) {
     coverage.end_connect++;
     uint64_t waited = world.now_ns - d->dialled_ns;
     MUST(d->connect_ms == 0 || waited + NS_PER_MS >= d->connect_ms * NS_PER_MS,
          "a dial timed out too early");
   }
   if (d->server) {
-    script_cut(&d->client->expects, 0);
+    script_cut(&d->client->expects, passed);
     d->server->deal = NULL;
     d->server = NULL;
   }
-  if (answerable(connection_of(d))) {
+  if (answerable(c)) {
     decide_early(d, NULL);
   } else {  // it got too old after the event was made
-    refuses_answers(e, connection_of(d));
+    refuses_answers(e, c);
   }
 }
 

@@ -216,6 +216,7 @@ struct deal {
   bool discards[2];
   bool limited[2];   // relays up to a limit, then an ask is due
   bool asked;
+  bool released;     // its upstream was: a redial event follows
   bool facts;        // a fact was given: the next ask is about it
   bool opened;
   bool judged[2];
@@ -352,7 +353,8 @@ void check_end(void);
   X(dial_refused) X(dial_never) X(reset_sent) X(reset_received) X(timed_out) X(vanished) \
   X(promotions) X(demotions) X(pipe_misses) X(accept_pauses) X(starved) X(asked_first) \
   X(asked_limit) X(asked_bytes) X(asked_full) X(asked_half_closed) X(asked_timed_out) \
-  X(redialled) X(routed) X(held) X(parked) X(facts) X(sent_client) X(sent_upstream) \
+  X(asked_open) X(redialled) X(released) X(outlived) X(routed) X(held) X(parked) X(facts) \
+  X(sent_client) X(sent_upstream) \
   X(discarded) X(rejected) X(killed) X(killed_all) X(unlistened) X(stale) X(no_buffer) \
   X(too_long) X(not_dialled) X(batch_full) X(delivering) X(stalled) X(farewell) \
   X(end_client_fin) X(end_client_reset) X(end_upstream_fin) X(end_upstream_reset) \

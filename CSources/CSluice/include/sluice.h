@@ -203,6 +203,11 @@ struct SLUICE_SAFE sluice_route {
   // Deadline for the next ask, from when it is connected, in place of the answer's; 0: none. Until
   // then a server that has said things which all are held counts as one that has said nothing.
   uint32_t hold_ms;
+  // An ask about the upstream is due as soon as it is connected, before it has said anything.
+  bool ask_open;
+  // An upstream that breaks off while all it says is held ends alone: a redial event follows, with
+  // that errno. What was meant for it is dropped.
+  bool outlived;
   // Bytes a second in each direction, up to SLUICE_BANDWIDTH_MAX; 0: no limit. Bytes that were held
   // before are not counted.
   uint64_t bandwidth;
@@ -339,6 +344,10 @@ enum sluice_result sluice_worker_reject(struct sluice_worker *worker, struct slu
 // go or consumed: they are dropped, and a redial event follows with this errno. Stale for others.
 enum sluice_result sluice_worker_redial(struct sluice_worker *worker, struct sluice_id id,
                                         int32_t error);
+// Lets go of the upstream of an open connection while all it says is held: that is dropped, and so
+// is what was on its way to it; what was let go still gets to the client. A redial event follows
+// with errno 0, the client's half then holds. Stale for others, and where an end was passed on.
+enum sluice_result sluice_worker_release(struct sluice_worker *worker, struct sluice_id id);
 // A parked connection is asked about again.
 enum sluice_result sluice_worker_fact(struct sluice_worker *worker, struct sluice_id id);
 // Ends a connection now, for this reason. A closed event follows.
