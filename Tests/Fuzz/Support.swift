@@ -16,9 +16,11 @@ private let target: @Sendable (Span<UInt8>) -> Void = {
   let name = getenv("SLUICE_FUZZ_TARGET").map { String(cString: $0) }
   switch name {
   case "address-text": return fuzzAddressText
+  case "chunked-body": return fuzzChunkedBody
   case "client-hello": return fuzzClientHello
   case "dns-reply": return fuzzDNSReply
   case "encode-decode": return fuzzEncodeDecode
+  case "http-head": return fuzzHTTPHead
   case "no-proxy": return fuzzNoProxy
   case "proxy-v1": return fuzzProxyV1
   case "proxy-v2": return fuzzProxyV2
