@@ -347,7 +347,7 @@ extension Checks {
 extension ListenerType {
   var readsClientHello: Bool {
     switch self {
-    case .tcp, .serverFirst: false
+    case .tcp, .serverFirst, .httpProxy: false
     case .tls, .startTLS: true
     }
   }

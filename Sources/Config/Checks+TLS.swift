@@ -6,7 +6,7 @@ extension Checks {
   mutating func checkTLS(_ listener: ListenerDraft) {
     guard let tls = listener.tls else { return }
     switch listener.type {
-    case .tcp, .serverFirst: break
+    case .tcp, .serverFirst, .httpProxy: break
     case .tls:
       diagnostics.error(
         tls.position,
@@ -98,7 +98,7 @@ extension ListenerDraft {
     switch type {
     case .tcp, .serverFirst: tls != nil
     case .startTLS: false
-    case .tls: true
+    case .tls, .httpProxy: true
     }
   }
 

@@ -54,6 +54,7 @@ struct Checks {
       checkStartTLS(listener)
       checkRules(of: listener)
     }
+    checkEgress()
     checkTrust()
     for (listener, reached) in zip(listeners, reached) {
       for index in reached { checkHeader(listener, backends[index]) }
@@ -75,13 +76,14 @@ struct Checks {
         var made = Listener(
           name: listener.name.value, binds: listener.binds.flatMap(\.addresses),
           type: listener.type, hello: Checks.hello(listener), backend: backend,
-          proxyProtocol: receiving(listener),
+          proxyProtocol: listener.type == .httpProxy ? ProxyReceiving() : receiving(listener),
           timeouts: global.overridden(by: listener.timeouts), congestion: listener.congestion)
         if let backlog = listener.backlog { made.backlog = backlog }
         (made.spoken, made.maxConnections) = (listener.spoken, listener.maxConnections)
         (made.queue, made.bandwidth) = (listener.queue, listener.bandwidth)
         made.connectionBandwidth = listener.connectionBandwidth
         made.rules = rules(of: listener)
+        made.egress = egressIndex(of: listener)
         if let startTLS = listener.startTLS { made.startTLS = startTLS.value }
         made.tls = listener.tls?.value
         return made
@@ -102,7 +104,7 @@ struct Checks {
         made.retryPercent = backend.retryPercent
         if let splice = backend.splice { made.splice = splice.value }
         return made
-      })
+      } + egress.compactMap(\.backend), egress: egress)
   }
 
   private func rules(of listener: ListenerDraft) -> [Rule] {
@@ -120,7 +122,9 @@ struct Checks {
     if draft.listeners == nil {
       diagnostics.error(draft.root, "there are no listeners; nothing could connect")
     }
-    if draft.backends == nil {
+    if draft.backends == nil,
+      listeners.isEmpty || !listeners.allSatisfy({ $0.type == .httpProxy })
+    {
       diagnostics.error(draft.root, "there are no backends; there is nowhere to connect to")
     }
   }
@@ -352,7 +356,8 @@ extension ListenerDraft {
 
   /// False where it may lead to a backend that could not be read.
   fileprivate var hasReadableTargets: Bool {
-    hasTarget && rules.allSatisfy { $0.backend != nil || $0.verb != nil }
+    if type == .httpProxy { return true }
+    return hasTarget && rules.allSatisfy { $0.backend != nil || $0.verb != nil }
       && (backend != nil || !rules.isEmpty)
   }
 }

@@ -22,6 +22,7 @@ struct Draft: Sendable {
   /// Nil when the file has none.
   var listeners: [ListenerDraft]?
   var backends: [BackendDraft]?
+  var egress: [EgressDraft] = []
 }
 
 struct AdminDraft: Sendable {
@@ -49,7 +50,9 @@ struct ListenerDraft: Sendable {
   var tls: ListenerTLSDraft?
   /// The backend's name; nil when missing or unreadable.
   var backend: Located<String>?
-  /// Whether there is a `backend` or a `rules`, readable or not.
+  /// The name of its egress; as above.
+  var egress: Located<String>?
+  /// Whether there is a `backend`, a `rules` or an `egress`, readable or not.
   var hasTarget = false
   var rules: [RuleDraft] = []
   /// Nil when there is no such key, or one that could not be read at all.

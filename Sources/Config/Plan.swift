@@ -57,9 +57,13 @@ extension Snapshot {
       lines.append("    of each      \(rate) a second and direction")
     }
     if let congestion = listener.congestion { lines.append("  congestion     \(congestion)") }
-    lines += plan(of: listener.proxyProtocol, withinMs: timeouts.proxyHeaderMs)
+    if listener.type != .httpProxy {
+      lines += plan(of: listener.proxyProtocol, withinMs: timeouts.proxyHeaderMs)
+    }
     lines += plan(ofRules: listener)
-    if let own = listener.backend {
+    if let egress = egress(of: listener) {
+      lines += plan(of: egress)
+    } else if let own = listener.backend {
       lines += plan(of: backends[own])
     } else {
       lines.append("  backend        none; whom no rule takes is turned away")
@@ -182,7 +186,7 @@ extension Snapshot {
   private func helloPlan(of listener: Listener) -> [String] {
     let withoutName = "    no-sni       \(listener.hello.withoutName)"
     switch listener.type {
-    case .tcp, .serverFirst: return listener.tls == nil ? [] : [withoutName]
+    case .tcp, .serverFirst, .httpProxy: return listener.tls == nil ? [] : [withoutName]
     case .tls: return [withoutName, "    not-tls      \(listener.hello.notTLS)"]
     case .startTLS:
       let settings = listener.startTLS

@@ -17,6 +17,8 @@ struct Reader {
   static let tlvsMax = 64
 
   var diagnostics: Diagnostics
+  /// For the files that an egress names, and the environment.
+  var surroundings = Surroundings.none
 
   /// Nil when the file is not even a mapping.
   mutating func draft(of tree: Tree) -> Draft? {
@@ -40,6 +42,7 @@ struct Reader {
       case .trustedNetworks: draft.trusted = networks(key, node)
       case .listeners: draft.listeners = listeners(node)
       case .backends: draft.backends = backends(node)
+      case .egress: draft.egress = egress(node)
       }
     }
     return draft
@@ -138,6 +141,7 @@ struct Reader {
       case .notTLS: draft.notTLS = located(key, node, Scalar.word)
       case .rules: draft.rules = rules(key, node, "\(path).rules")
       case .backend: draft.backend = located(key, node) { text throws(Unreadable) in text }
+      case .egress: draft.egress = located(key, node) { text throws(Unreadable) in text }
       case .trustedNetworks: draft.trusted = networks(key, node)
       case .inherit: draft.inherit = located(key, node, Scalar.truth)
       case .proxyProtocol: draft.proxyProtocol = proxyProtocol(node, "\(path).proxy-protocol")
@@ -154,8 +158,9 @@ struct Reader {
       }
     }
     require(in: fields, of: "listener", entry)
-    draft.hasTarget = fields.contains { $0.0 == .backend || $0.0 == .rules }
-    if !draft.hasTarget {
+    draft.hasTarget = fields.contains { [.backend, .rules, .egress].contains($0.0) }
+    // What is amiss with a forward proxy is told where its type is checked.
+    if !draft.hasTarget, draft.type != .httpProxy {
       diagnostics.error(
         entry.position,
         "listener \"\(entry.key)\" has no backend and no rules; backend takes "

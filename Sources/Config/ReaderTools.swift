@@ -28,13 +28,13 @@ extension Reader {
   /// The entries of a mapping from names to things, as many as `limit`, with good names only.
   mutating func named(_ key: RootKey, _ node: Tree.Node, _ noun: String) -> [Tree.Entry] {
     let limit = key.bounds.most
-    guard let entries = entries(of: node, path: "\(noun)s") else { return [] }
+    guard let entries = entries(of: node, path: key.rawValue) else { return [] }
     if entries.isEmpty {
-      diagnostics.error(node.position, "\(noun)s is empty; it needs one at least")
+      diagnostics.error(node.position, "\(key.rawValue) is empty; it needs one at least")
     }
     if entries.count > limit {
       diagnostics.error(
-        entries[limit].position, "more than \(limit) \(noun)s; the rest is not read")
+        entries[limit].position, "more than \(limit) \(key.rawValue); the rest is not read")
     }
     for entry in entries.prefix(limit) where !Scalar.isName(entry.key) {
       diagnostics.error(

@@ -50,6 +50,7 @@ package struct ReloadPlan: Hashable, Sendable {
     compareGlobal(old, new)
     compareListeners(old, new)
     compareBackends(old, new)
+    compareEgress(old, new)
     // A new key that nobody named here must not pass for no change.
     if old != new, isEmpty { changes.append(Change(.changed, "settings")) }
   }

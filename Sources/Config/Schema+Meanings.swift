@@ -1,7 +1,7 @@
 /// What each key is for, in the words of docs/configuration.md, which the tests hold equal to it:
 /// by the path of its mapping and its name.
 extension Schema {
-  static let meanings: [String: KeyValuePairs<String, String>] = [
+  static let coreMeanings: [String: KeyValuePairs<String, String>] = [
     "": [
       "include": "more of this configuration; see \"Several files\"",
       "workers": "threads that relay; `auto` is one for each core this process may use",
@@ -16,7 +16,8 @@ extension Schema {
       "trusted-networks":
         "the proxies in front, which must send a PROXY header; at most 10,000; see below",
       "listeners": "required, at most 1,000; see `listeners.NAME`",
-      "backends": "required, at most 4,096; see `backends.NAME`",
+      "backends": "required for all but forward proxies, at most 4,096; see `backends.NAME`",
+      "egress": "who may go where through a forward proxy; at most 256; see `egress.NAME`",
     ],
     "admin": [
       "socket": "its path, of at most 107 bytes; its directory must exist",
@@ -88,12 +89,14 @@ extension Schema {
       "type":
         "`server-first` for SMTP, IMAP, POP3 and others whose server greets the client; `tls` "
         + "reads the ClientHello and ends no TLS, see [routing.md](routing.md); `starttls` greets "
-        + "the client itself and reads the hello behind STARTTLS, see [starttls.md](starttls.md)",
+        + "the client itself and reads the hello behind STARTTLS, see [starttls.md](starttls.md); "
+        + "`http-proxy` is a forward proxy, see [egress.md](egress.md)",
       "rules":
         "at most 100,000; the first that takes a client decides; see `listeners.NAME.rules`",
       "backend":
         "for clients that no rule takes; required without `rules`. Beside them and absent: such "
         + "clients are turned away (`route.no-match`)",
+      "egress": "with `type: http-proxy`, required: what its clients may do; see `egress.NAME`",
       "no-sni":
         "with `type: tls` and `starttls`, and where `tls` ends TLS: what becomes of a client that "
         + "names no server, or an address",

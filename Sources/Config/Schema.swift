@@ -38,6 +38,12 @@ enum Schema {
     ("backends.NAME.check", CheckKey.allCases),
     ("backends.NAME.eject", EjectKey.allCases),
     ("backends.NAME.timeouts", TimeoutKey.backend),
+    ("egress.NAME", EgressKey.allCases),
+    ("egress.NAME.rules", EgressRuleKey.allCases),
+    ("egress.NAME.guard", GuardKey.allCases),
+    ("egress.NAME.parents", ParentKey.allCases),
+    ("egress.NAME.limits", EgressLimitKey.allCases),
+    ("egress.NAME.timeouts", EgressTimeKey.allCases),
   ]
 
   /// The path of the mapping that has `key`, when just one kind of mapping has it.
@@ -54,7 +60,7 @@ enum RootKey: String, SchemaKey {
   case stateDirectory = "state-directory"
   case limits, resolver, timeouts
   case trustedNetworks = "trusted-networks"
-  case listeners, backends
+  case listeners, backends, egress
 
   var type: ValueType {
     switch self {
@@ -69,6 +75,7 @@ enum RootKey: String, SchemaKey {
     case .trustedNetworks: .networks
     case .listeners: .names(of: "listeners.NAME", noun: "listener", atMost: Reader.listenersMax)
     case .backends: .names(of: "backends.NAME", noun: "backend", atMost: Reader.backendsMax)
+    case .egress: .names(of: "egress.NAME", noun: "egress", atMost: Reader.egressMax)
     }
   }
 
@@ -77,8 +84,7 @@ enum RootKey: String, SchemaKey {
     case .workers, .events: "auto"
     case .stateDirectory: Snapshot.defaultStateDirectory
     case .include, .admin, .metrics, .log, .limits, .resolver, .timeouts, .trustedNetworks,
-      .listeners,
-      .backends:
+      .listeners, .backends, .egress:
       nil
     }
   }
@@ -223,7 +229,7 @@ enum TimeoutKey: String, SchemaKey {
 }
 
 enum ListenerKey: String, SchemaKey {
-  case bind, type, rules, backend
+  case bind, type, rules, backend, egress
   case noSNI = "no-sni"
   case notTLS = "not-tls"
   case startTLS = "starttls"
@@ -252,6 +258,7 @@ enum ListenerKey: String, SchemaKey {
         takes: "a list of mappings with conditions and a backend",
         atMost: Reader.rulesMax)
     case .backend: .name
+    case .egress: .text("the name of an egress", pattern: Scalar.namePattern)
     case .noSNI, .notTLS: .words(HelloFallback.words)
     case .startTLS: .section("listeners.NAME.starttls")
     case .tls: .section("listeners.NAME.tls")
@@ -268,13 +275,13 @@ enum ListenerKey: String, SchemaKey {
     }
   }
 
-  /// Beside `bind`, `backend` or `rules`.
+  /// Beside `bind`, `backend`, `rules` or `egress`.
   var isRequired: Bool { self == .bind }
 
   var defaultText: String? {
     switch self {
-    case .bind, .rules, .backend, .startTLS, .tls, .trustedNetworks, .proxyProtocol, .timeouts,
-      .congestion:
+    case .bind, .rules, .backend, .egress, .startTLS, .tls, .trustedNetworks, .proxyProtocol,
+      .timeouts, .congestion:
       nil
     case .type: "tcp"
     case .noSNI: "backend"

@@ -164,7 +164,9 @@ extension ValueType {
 extension Schema {
   /// Mappings that need one of several keys.
   static let oneAtLeast: [String: [String]] = [
-    "listeners.NAME": [ListenerKey.backend.rawValue, ListenerKey.rules.rawValue],
+    "listeners.NAME": [
+      ListenerKey.backend.rawValue, ListenerKey.rules.rawValue, ListenerKey.egress.rawValue,
+    ],
     "listeners.NAME.rules": [RuleKey.backend.rawValue, RuleKey.action.rawValue],
   ]
 

@@ -9,7 +9,7 @@ extension Snapshot {
   ) -> (snapshot: Snapshot?, diagnostics: Diagnostics) {
     var inclusion = Inclusion(surroundings, Diagnostics(file: file))
     guard let tree = inclusion.tree(of: text) else { return (nil, inclusion.diagnostics) }
-    var reader = Reader(diagnostics: inclusion.diagnostics)
+    var reader = Reader(diagnostics: inclusion.diagnostics, surroundings: surroundings)
     guard let draft = reader.draft(of: tree) else { return (nil, reader.diagnostics) }
     var checks = Checks(draft, reader.diagnostics)
     checks.run()

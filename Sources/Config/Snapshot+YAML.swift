@@ -44,10 +44,11 @@ struct SnapshotWriter {
       }
     }
     section(RootKey.backends) { writer in
-      for backend in writer.snapshot.backends {
+      for backend in writer.snapshot.backends where !backend.isParents {
         writer.section(named: backend.name) { $0.write(backend) }
       }
     }
+    writeEgress()
   }
 
   // MARK: The process
@@ -98,7 +99,7 @@ struct SnapshotWriter {
     list(ListenerKey.bind, listener.binds.written)
     pair(ListenerKey.type, listener.type.word)
     switch listener.type {
-    case .tcp, .serverFirst:
+    case .tcp, .serverFirst, .httpProxy:
       if listener.tls == nil {
         absent(ListenerKey.noSNI)
       } else {
@@ -118,7 +119,8 @@ struct SnapshotWriter {
     write(listener.tls)
     write(listener.rules)
     optional(ListenerKey.backend, listener.backend.map { snapshot.backends[$0].name })
-    write(listener.proxyProtocol)
+    optional(ListenerKey.egress, snapshot.egress(of: listener)?.name)
+    if listener.type != .httpProxy { write(listener.proxyProtocol) }
     section(ListenerKey.timeouts) {
       let global = $0.snapshot.timeouts
       for key in TimeoutKey.listener {
@@ -370,13 +372,13 @@ extension SnapshotWriter {
     yaml.list(key.rawValue, items)
   }
 
-  private mutating func write(_ key: TimeoutKey, _ milliseconds: UInt32, unless standard: UInt32) {
+  mutating func write(_ key: TimeoutKey, _ milliseconds: UInt32, unless standard: UInt32) {
     guard all || milliseconds != standard else { return }
     let zero = key.mayBeOff ? "off" : "0s"
     yaml.pair(key.rawValue, Scalar.text(ofDurationMs: milliseconds, zero: zero))
   }
 
-  private mutating func write(_ key: ProxyProtocolKey, _ bytes: Int) {
+  mutating func write(_ key: ProxyProtocolKey, _ bytes: Int) {
     pair(key, Scalar.text(ofSize: bytes))
   }
 
@@ -386,7 +388,7 @@ extension SnapshotWriter {
     section(named: key.rawValue, mayBeEmpty: mayBeEmpty, body)
   }
 
-  private mutating func section(
+  mutating func section(
     named name: String, mayBeEmpty: Bool = false, _ body: (inout SnapshotWriter) -> Void
   ) {
     let start = yaml.open(name)
@@ -429,7 +431,7 @@ extension TimeoutOverrides {
 }
 
 extension Network {
-  fileprivate var written: String { YAMLText.scalar(description) }
+  var written: String { YAMLText.scalar(description) }
 }
 
 extension [SocketAddress] {

@@ -29,8 +29,11 @@ package struct Snapshot: Hashable, Sendable {
   package var drainMs: UInt32
   /// In the order of the file.
   package var listeners: [Listener]
-  /// In the order of the file; those of listeners and rules are indexes into it.
+  /// In the order of the file; those of listeners and rules are indexes into it. Behind them stand
+  /// those whose servers are the parents of an egress.
   package var backends: [Backend]
+  /// In the order of the file; those of listeners are indexes into it.
+  package var egress: [Egress]
 
   package init(
     workers: WorkerCount = .auto, events: EventsChoice = .auto, admin: AdminSettings? = nil,
@@ -38,8 +41,10 @@ package struct Snapshot: Hashable, Sendable {
     stateDirectory: String = Snapshot.defaultStateDirectory, limits: Limits = Limits(),
     resolver: ResolverSettings = ResolverSettings(),
     timeouts: Timeouts = Timeouts(), trustedNetworks: [Network] = [],
-    drainMs: UInt32 = Timeouts.drainDefaultMs, listeners: [Listener], backends: [Backend]
+    drainMs: UInt32 = Timeouts.drainDefaultMs, listeners: [Listener], backends: [Backend],
+    egress: [Egress] = []
   ) {
+    self.egress = egress
     self.workers = workers
     self.events = events
     self.admin = admin
@@ -224,6 +229,9 @@ package struct Listener: Hashable, Sendable {
   package var rules: [Rule]
   /// For those that no rule takes: an index into `Snapshot.backends`; nil turns them away.
   package var backend: Int?
+  /// For `type: http-proxy` only, which has neither rules nor backend: an index into
+  /// `Snapshot.egress`.
+  package var egress: Int?
   package var proxyProtocol: ProxyReceiving
   /// The global time-outs with this listener's own in their place; a backend's still come on top
   /// (`Snapshot.timeouts(of:)`).
@@ -279,6 +287,8 @@ package enum ListenerType: CaseIterable, Hashable, Sendable {
   /// The client is greeted by us, asks for TLS in its protocol's words, and then sends a
   /// ClientHello, which is passed on as above.
   case startTLS
+  /// The client asks, in HTTP, to be connected to somewhere.
+  case httpProxy
 }
 
 /// Which PROXY headers a listener takes, and from whom.
@@ -362,6 +372,8 @@ package struct Backend: Hashable, Sendable {
   package var splice: SpliceChoice
   /// The congestion control of dialled connections; nil is the system's.
   package var congestion: String?
+  /// Whether its servers are the parents of an egress.
+  package var isParents = false
 
   package static let defaultRetryPercent = 50
 

@@ -46,6 +46,7 @@ indirect enum ValueType: Sendable {
     case .text(let sentence, _): [sentence]
     case .list(_, let sentence, _, _): [sentence]
     case .section: ["a mapping of settings"]
+    case .names(_, "egress", _): ["a mapping of names to mappings"]
     case .names(_, let noun, _): ["a mapping of names to \(noun)s"]
     case .either(let types): types.flatMap(\.choices)
     }

@@ -41,6 +41,7 @@ extension ListenerType: Word {
     case .serverFirst: "server-first"
     case .tls: "tls"
     case .startTLS: "starttls"
+    case .httpProxy: "http-proxy"
     }
   }
 }

@@ -31,14 +31,15 @@ package struct SeriesBook: Sendable {
       snapshot.backends.map(\.name), serial)
     (plan.servers, plan.fresh.servers) = servers.assign(snapshot.serverNames, serial)
     let names = snapshot.listeners.flatMap { listener in
-      listener.rules.map { RuleName(listener: listener.name, rule: $0.name) }
+      listener.ruleNames(in: snapshot).map { RuleName(listener: listener.name, rule: $0) }
     }
     let (numbers, fresh) = rules.assign(names, serial)
     plan.fresh.rules = fresh
     var rest = numbers[...]
     plan.rules = snapshot.listeners.map { listener in
-      defer { rest = rest.dropFirst(listener.rules.count) }
-      return Array(rest.prefix(listener.rules.count))
+      let count = listener.ruleNames(in: snapshot).count
+      defer { rest = rest.dropFirst(count) }
+      return Array(rest.prefix(count))
     }
     // Only the page shows them.
     if let metrics = snapshot.metrics, metrics.hasPage { plan.topClients = metrics.topClients }

@@ -36,6 +36,7 @@ extension Snapshot {
     // Most listeners have the same networks, and a table of thousands is worth sharing.
     var tables: [[TrustedSource]: TrustTable] = [:]
     var compiled = CompiledRules(former)
+    let plans = egressPlans()
     let listeners = listeners.map { listener in
       let timeouts = listener.timeouts
       let receiving = listener.proxyProtocol
@@ -54,7 +55,8 @@ extension Snapshot {
         spoken: listener.type == .tls ? nil : listener.spoken,
         maxConnections: UInt32(listener.maxConnections), queue: listener.queue,
         bandwidth: listener.bandwidth, connectionBandwidth: listener.connectionBandwidth,
-        startTLS: listener.startTLSPlan(serverMs: timeouts.startTLSMs))
+        startTLS: listener.startTLSPlan(serverMs: timeouts.startTLSMs),
+        egress: listener.egress.map { plans[$0] })
     }
     return RouteTable(
       listeners: listeners, backends: entries, servers: servers, sockets: sockets, series: series,

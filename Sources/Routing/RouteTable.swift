@@ -50,7 +50,7 @@ package final class RouteTable: Sendable {
       series
       ?? SeriesPlan(
         listeners: listeners.count, backends: backends.count, servers: servers.count,
-        rules: listeners.map(\.rules.count))
+        rules: listeners.map { $0.egress?.rules.count ?? $0.rules.count })
     precondition(series.listeners.count == listeners.count)
     precondition(series.backends.count == backends.count)
     precondition(series.servers.count == servers.count)

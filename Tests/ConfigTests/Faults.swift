@@ -7,7 +7,7 @@ enum Faults {
       File.top("¦trused: 1"),
       #"unknown key "trused"; the top level takes include, workers, events, admin, metrics, "#
         + "log, state-directory, limits, resolver, timeouts, trusted-networks, listeners, "
-        + "backends"),
+        + "backends, egress"),
     Case(File.top("¦time-outs: {}"), #"unknown key "time-outs", did you mean "timeouts"?"#),
     Case(
       File.top("limits: { ¦Max_Connections: 5 }"),
@@ -198,8 +198,8 @@ enum Faults {
     Case(
       File.listener(
         "{ bind: \":25\", backend: b, type: ¦server_first, backlog: ¦0, congestion: ¦\"b b\" }"),
-      #"type: "server_first" is not one of tcp, server-first, tls or starttls, did "#
-        + #"you mean "server-first"?"#,
+      #"type: "server_first" is not one of tcp, server-first, tls, starttls or "#
+        + #"http-proxy, did you mean "server-first"?"#,
       "backlog: 0 is out of range 1 to 65535",
       #"congestion: "b b" is not the name of a congestion control, such as bbr or cubic"#),
     Case(

@@ -58,6 +58,9 @@ import Testing
             "\(head)\(middle), check: { type: http, \(pair) } } }"
           case "backends.NAME.eject": "\(head)\(middle), eject: { \(pair) } } }"
           case "backends.NAME.timeouts": "\(head)\(middle), timeouts: { \(pair) } } }"
+          case "egress.NAME": ReferenceTests.withEgress(pair)
+          case let path where path.hasPrefix("egress.NAME."):
+            ReferenceTests.withEgress("\(path.dropFirst("egress.NAME.".utf8.count)): { \(pair) }")
           default: "\(path): { \(pair) }\n\(head)\(middle) } }"
           }
         var (snapshot, diagnostics) = parse(written)
@@ -78,6 +81,9 @@ import Testing
         }
         // These are on as soon as they are there.
         var expected = bare
+        if path.hasPrefix("egress.") {
+          expected = try #require(parse(ReferenceTests.withEgress("")).snapshot)
+        }
         if path == "admin" { expected.admin = AdminSettings() }
         if path == "backends.NAME.check" {
           let kind = CheckKind.http(path: "/", host: nil, statuses: [200...399])
@@ -96,14 +102,25 @@ import Testing
     }
   }
 
+  private static func withEgress(_ pairs: String) -> String {
+    """
+    listeners: { a: { bind: "127.0.0.1:3128", type: http-proxy, egress: e } }
+    egress: { e: { rules: [{ action: allow }], \(pairs) } }
+    """
+  }
+
   /// What only listeners that read a ClientHello may have.
   private static let ofHellos = ["no-sni", "not-tls"]
 
   @Test func examplesAreGood() throws {
     let examples = try ProjectFiles.examples(in: ReferenceTests.document)
-    #expect(examples.count == 17)
+    #expect(examples.count == 18)
     let surroundings = Surroundings(
-      contents: { _, _ in .success(.directory([])) },
+      contents: { path, _ in
+        path.hasPrefix("/etc/sluice/")
+          ? .success(.file(Array("ann:\(EgressConfigTests.hash)\n".utf8)))
+          : .success(.directory([]))
+      },
       variable: { $0 == "POSTFIX" ? "127.0.0.1:10025" : nil })
     for example in examples {
       let (_, diagnostics) = Snapshot.parse(

@@ -106,9 +106,12 @@ func expectRoundTrip(
     let spoken = "{ servers: [127.0.0.1:1], tls: {} }"
     let files = [
       SnapshotTests.full, rules, File.listener(others), File.listener(ended), File.backend(spoken),
+      EgressConfigTests.full, EgressConfigTests.withSecret,
     ]
-    let yaml = try files.map {
-      try #require(parse($0).snapshot).yaml(defaults: true)
+    let yaml = try files.map { file in
+      let parsed = Snapshot.parse(
+        Array(file.utf8), file: "f.yaml", surroundings: EgressConfigTests.surroundings)
+      return try #require(parsed.snapshot, "\(parsed.diagnostics.lines)").yaml(defaults: true)
     }.joined()
     let keys = Set(
       yaml.split(whereSeparator: { " \n{[#".contains($0) })

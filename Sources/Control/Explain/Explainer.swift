@@ -192,6 +192,8 @@ struct Explainer {
     case .startTLS:
       notes.append("this is what becomes of a client that asks for TLS by STARTTLS")
       notes.append(withoutTLS(place, RuleFacts(client: client, local: local)))
+    case .httpProxy:
+      notes.append("a forward proxy: --egress tells what becomes of a request")
     case .tcp, .serverFirst:
       guard query.sni != nil || !query.alpn.isEmpty else { break }
       notes.append(
