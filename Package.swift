@@ -61,7 +61,7 @@ let package = Package(
     // Floor 0
     .target(
       name: "CSluice", path: "CSources/CSluice", cSettings: cSettings,
-      linkerSettings: [.linkedLibrary("uring")]),
+      linkerSettings: [.linkedLibrary("uring"), .linkedLibrary("ssl"), .linkedLibrary("crypto")]),
     .target(name: "CLibc", path: "CSources/CLibc", cSettings: cSettings),
     .target(
       name: "CYAML", path: "CSources/CYAML", cSettings: cSettings,

@@ -60,7 +60,6 @@ static const uint16_t moves[] = {
     [STATE_CLOSED] = 1u << STATE_FREE,
 };
 
-static void deadline_file(struct sluice_worker *w, struct connection *c);
 static void open_run(struct sluice_worker *w, struct connection *c);
 static void delivering_run(struct sluice_worker *w, struct connection *c);
 static void farewell_run(struct sluice_worker *w, struct connection *c);
@@ -68,7 +67,7 @@ static void farewell_run(struct sluice_worker *w, struct connection *c);
 void connection_move(struct sluice_worker *w, struct connection *c, enum state to) {
   INVARIANT(moves[c->state] & 1u << to);
   c->state = to;
-  deadline_file(w, c);
+  connection_file(w, c);
 }
 
 void connection_took(struct connection *c, enum in_kernel bit) {
@@ -119,7 +118,7 @@ void connection_accepted(struct sluice_worker *w, struct listener *listener, int
   worker_queue(w, c);
 }
 
-// ---- asked and answered ------------------------------------------------------------------------
+// ---- asked (answer.c has the answers) ----------------------------------------------------------
 
 static void asking_run(struct sluice_worker *w, struct connection *c) {
   if (c->redial) {
@@ -127,7 +126,7 @@ static void asking_run(struct sluice_worker *w, struct connection *c) {
     if (c->in_kernel & KERNEL_WATCH_UPSTREAM) return;  // connection_gave queues it again
     if (upstream->descriptor >= 0) {
       sys_close(upstream->descriptor);
-      side_reset(upstream, -1);
+      *upstream = (struct side){.descriptor = -1, .plain = true, .tls = upstream->tls};
       struct half *down = &c->halves[1];
       preface_drop(w, down);
       down->ask = down->eof = false;
@@ -145,134 +144,14 @@ static void asking_run(struct sluice_worker *w, struct connection *c) {
   }
 }
 
-static void half_answer(struct connection *c, int i, const struct sluice_half_answer *answer) {
-  struct half *half = &c->halves[i];
-  if (answer->mode == sluice_mode_keep) return;
-  half->mode = answer->mode;
-  half->limit = answer->limit;
-  half->fresh_limit = half->filling && (c->in_kernel & (KERNEL_SPLICE_UP << i)) != 0;
-  // An ask that is still due belongs to what was held so far: it stays due while the half holds.
-  half->ask = half->ask && answer->mode == sluice_mode_hold;
-  if (!half->ask) half->final = sluice_final_no;
-  if (answer->limit == 0)
-    half->limit = answer->mode == sluice_mode_relay ? NO_LIMIT : BUFFER_BYTES;
-}
-
-// Asks that are still due no longer say that the former time is over.
-static void hold_renew(struct connection *c, uint64_t until_ms) {
-  c->hold_until_ms = until_ms;
-  for (int i = 0; i < 2; i++)
-    if (c->halves[i].final == sluice_final_timed_out) c->halves[i].final = sluice_final_no;
-}
-
-static bool connection_answerable(const struct connection *c) {
-  return c && (c->state == STATE_ASKING || c->state == STATE_HOLDING || c->state == STATE_OPEN);
-}
-
-// An answer is taken as a whole or not at all: is there room for all that it sends? (A route's
-// prefix takes the place of what was to be said to the upstream before.)
-static enum sluice_result answer_fits(const struct sluice_worker *w, const struct connection *c,
-                                      const struct sluice_answer *answer) {
-  const struct buffer *up = c->halves[0].rest;
-  const struct buffer *down = c->halves[1].rest;
-  size_t say_up = answer->send_upstream.length;
-  size_t say_down = answer->send_client.length;
-  size_t before = answer->route ? answer->route->prefix.length : buffer_length(up);
-  if (say_up + before > BUFFER_BYTES || say_down + buffer_length(down) > BUFFER_BYTES)
-    return sluice_result_too_long;
-  uint32_t wanted = (!up && say_up + before > 0) + (!down && say_down > 0);
-  return wanted <= w->buffers_max - w->buffers_used ? sluice_result_done
-                                                    : sluice_result_no_buffer;
-}
-
-enum sluice_result sluice_worker_answer(struct sluice_worker *w, struct sluice_id id,
-                                        const struct sluice_answer *answer) {
-  struct connection *c = worker_find(w, id.slot, id.generation);
-  if (!connection_answerable(c) || c->redial) return sluice_result_stale;
-  if (answer->route && c->sides[1].descriptor >= 0) return sluice_result_stale;
-  struct half *asked = &c->halves[answer->side];
-  enum sluice_result result = answer_fits(w, c, answer);
-  if (result != sluice_result_done) return result;
-  result = buffer_append(w, &c->halves[1].rest, answer->send_client.start,
-                         answer->send_client.length);
-  INVARIANT(result == sluice_result_done);
-  if (answer->route) {
-    result = dial_start(w, c, answer->route, answer->send_upstream);
-  } else {
-    result = buffer_append(w, &c->halves[0].rest, answer->send_upstream.start,
-                           answer->send_upstream.length);
-  }
-  INVARIANT(result == sluice_result_done || result == sluice_result_not_dialled);
-  if (asked->held) {
-    uint32_t held = buffer_length(asked->held);
-    uint32_t consumed = answer->consumed < held ? answer->consumed : held;
-    asked->held->start += consumed;
-    asked->bytes -= consumed;  // they go nowhere
-    if (buffer_length(asked->held) == 0) buffer_give(w, &asked->held);
-  }
-  half_answer(c, 0, &answer->up);
-  half_answer(c, 1, &answer->down);
-  c->parked = answer->park;
-  bool holds = c->halves[0].mode == sluice_mode_hold || c->halves[1].mode == sluice_mode_hold;
-  if (answer->hold_ms > 0) hold_renew(c, w->now_ms + answer->hold_ms);
-  if (answer->route && answer->route->hold_ms > 0) hold_renew(c, 0);  // dial_done sets it
-  if (!holds && !c->parked) c->hold_until_ms = 0;
-  if (c->state == STATE_ASKING && !c->redial) connection_move(w, c, STATE_HOLDING);
-  if (c->state == STATE_HOLDING && c->hold_until_ms == 0) {
-    // Without an upstream and without a deadline it would wait for ever.
-    connection_end(c, sluice_end_deadline_preface);
-    connection_close(w, c, false);
-    return result;
-  }
-  if (!(c->in_kernel & KERNEL_WATCH_CLIENT)) w->source->watch(w, c, sluice_side_client);
-  deadline_file(w, c);
-  worker_queue(w, c);
-  return result;
-}
-
-enum sluice_result sluice_worker_fact(struct sluice_worker *w, struct sluice_id id) {
-  struct connection *c = worker_find(w, id.slot, id.generation);
-  if (!connection_answerable(c) || !c->parked) return sluice_result_stale;
-  c->parked = false;
-  c->halves[0].ask = true;
-  worker_queue(w, c);
-  return sluice_result_done;
-}
-
-static void drop_half(struct sluice_worker *w, struct connection *c, int i) {
+// Whatever still waits on the way to a side goes nowhere.
+void connection_drop_half(struct sluice_worker *w, struct connection *c, int i) {
   struct half *half = &c->halves[i];
   preface_drop(w, half);
   buffer_give(w, &half->rest);
   pipe_let_go(w, c, i);
   half->ask = false;
   half->eof = half->shut = true;
-}
-
-enum sluice_result sluice_worker_reject(struct sluice_worker *w, struct sluice_id id,
-                                        struct sluice_bytes reply, uint32_t reason) {
-  struct connection *c = worker_find(w, id.slot, id.generation);
-  if (!connection_answerable(c)) return sluice_result_stale;
-  connection_end(c, sluice_end_rejected);
-  c->summary.reason = reason;
-  c->redial = false;
-  struct half *down = &c->halves[1];
-  enum sluice_result kept = buffer_append(w, &down->rest, reply.start, reply.length);
-  if (kept != sluice_result_done || buffer_length(down->rest) == 0 || down->shut) {
-    connection_close(w, c, false);
-    return sluice_result_done;
-  }
-  drop_half(w, c, 0);
-  c->halves[0].mode = sluice_mode_discard;
-  c->halves[0].eof = c->halves[0].shut = false;
-  preface_drop(w, down);
-  down->mode = sluice_mode_relay;
-  down->eof = true;
-  down->ask = false;
-  c->until_ms = w->now_ms + FAREWELL_MS;
-  connection_move(w, c, STATE_FAREWELL);
-  if (!(c->in_kernel & KERNEL_WATCH_CLIENT)) w->source->watch(w, c, sluice_side_client);
-  worker_queue(w, c);
-  return sluice_result_done;
 }
 
 // ---- run ---------------------------------------------------------------------------------------
@@ -335,7 +214,7 @@ static void open_run(struct sluice_worker *w, struct connection *c) {
   if (c->rests || (half_closed(c) && !c->half_closed_filed)) {
     c->half_closed_filed = half_closed(c);
     c->rests = false;
-    deadline_file(w, c);
+    connection_file(w, c);
   }
   if (again) worker_queue(w, c);
 }
@@ -362,7 +241,7 @@ void connection_broken(struct sluice_worker *w, struct connection *c, enum sluic
     connection_close(w, c, c->state == STATE_OPEN || c->state == STATE_DELIVERING);
     return;
   }
-  drop_half(w, c, survivor);
+  connection_drop_half(w, c, survivor);
   if (last->mode != sluice_mode_relay) {  // what was not decided on goes nowhere any more
     preface_drop(w, last);
     last->eof = true;
@@ -383,7 +262,8 @@ static void delivering_run(struct sluice_worker *w, struct connection *c) {
   struct half *half = &c->halves[last];
   if (relay_half_pump(w, c, last) == PUMP_AGAIN) worker_queue(w, c);
   if (c->state != STATE_DELIVERING) return;
-  if (!half->eof || !relay_half_empty(half) || (c->in_kernel & (KERNEL_SPLICE_UP << last))) return;
+  if (!half->eof || !relay_half_empty(c, last) || (c->in_kernel & (KERNEL_SPLICE_UP << last)))
+    return;
   struct side *survivor = &c->sides[c->survivor];
   int unsent = survivor->local ? 0 : sys_unsent(survivor->descriptor);
   if (unsent <= 0) {
@@ -437,7 +317,7 @@ static uint64_t open_deadline(const struct connection *c, enum sluice_end *why) 
   return at;
 }
 
-static void deadline_file(struct sluice_worker *w, struct connection *c) {
+void connection_file(struct sluice_worker *w, struct connection *c) {
   enum sluice_end why;
   uint64_t at = UINT64_MAX;
   switch (c->state) {
@@ -486,7 +366,7 @@ static void hold_due(struct sluice_worker *w, struct connection *c) {
     c->halves[0].final = sluice_final_timed_out;
     c->halves[0].ask = true;
   }
-  deadline_file(w, c);
+  connection_file(w, c);
   worker_queue(w, c);
 }
 
@@ -497,7 +377,7 @@ static void open_due(struct sluice_worker *w, struct connection *c) {
   if (lives && c->state == STATE_OPEN && !c->tuned) dial_tune(c);
   if (at > w->now_ms) {
     if (c->paced) worker_queue(w, c);  // a half may have rested
-    deadline_file(w, c);
+    connection_file(w, c);
   } else if (why == sluice_end_deadline_preface) {
     hold_due(w, c);
   } else {
@@ -523,17 +403,17 @@ void connection_due(struct sluice_worker *w, struct connection *c) {
         dial_failed(w, c, ETIMEDOUT);
       } else {
         worker_queue(w, c);  // for dial_check
-        deadline_file(w, c);
+        connection_file(w, c);
       }
       return;
     case STATE_DELIVERING:
       if (c->halves[1 - (int)c->survivor].eof &&
-          relay_half_empty(&c->halves[1 - (int)c->survivor])) {
+          relay_half_empty(c, 1 - (int)c->survivor)) {
         worker_queue(w, c);
         return;
       }
       if (c->active_ms + (c->half_closed_ms ? c->half_closed_ms : STALL_MS) > w->now_ms) {
-        deadline_file(w, c);
+        connection_file(w, c);
       } else {
         connection_end(c, sluice_end_deadline_half_closed);
         connection_close(w, c, true);
@@ -541,7 +421,7 @@ void connection_due(struct sluice_worker *w, struct connection *c) {
       return;
     case STATE_FAREWELL:
       if (c->until_ms > w->now_ms) {
-        deadline_file(w, c);
+        connection_file(w, c);
       } else {
         connection_close(w, c, false);
       }

@@ -1,5 +1,5 @@
 // Reaching an upstream: a non-blocking connect, its deadline, and what is said first.
-#include "internal.h"
+#include "tls.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -136,7 +136,7 @@ enum sluice_result dial_start(struct sluice_worker *w, struct connection *c,
   INVARIANT(c->sides[sluice_side_upstream].descriptor < 0 && c->race == 0);
   buffer_give(w, &up->rest);  // the prefix of a dial that failed
   enum sluice_result kept =
-      buffer_append(w, &up->rest, route->prefix.start, route->prefix.length);
+      buffer_append(w, transport_first(c), route->prefix.start, route->prefix.length);
   if (kept == sluice_result_done) kept = buffer_append(w, &up->rest, send.start, send.length);
   if (kept != sluice_result_done) return kept;
 
@@ -161,7 +161,9 @@ enum sluice_result dial_start(struct sluice_worker *w, struct connection *c,
   c->until_ms = route->connect_ms ? w->now_ms + route->connect_ms : 0;
   c->race_ms = (uint16_t)(route->race_ms < UINT16_MAX ? route->race_ms : UINT16_MAX);
   connection_move(w, c, STATE_DIALLING);
+  struct tls *tls = c->sides[sluice_side_upstream].tls;
   int number = dial_begin(&c->sides[sluice_side_upstream], route);
+  c->sides[sluice_side_upstream].tls = tls;
   if (number != 0 && number != EINPROGRESS) {
     dial_failed(w, c, number);
     return sluice_result_not_dialled;
@@ -202,8 +204,8 @@ void dial_check(struct sluice_worker *w, struct connection *c) {
   int number = dial_error(upstream);
   if (number != 0) {
     dial_failed(w, c, number);
-  } else if (upstream->writable) {
-    dial_done(w, c);
+  } else if (upstream->writable || transport_shaking(upstream)) {
+    if (!upstream->tls || transport_dialled(w, c)) dial_done(w, c);
   } else {
     race_ask(w, c);
   }
@@ -311,6 +313,8 @@ void dial_failed(struct sluice_worker *w, struct connection *c, int number) {
 static void dial_leave(struct sluice_worker *w, struct connection *c, int number) {
   c->summary.error = number;
   c->redial = true;
+  struct tls *tls = c->sides[sluice_side_upstream].tls;
+  if (tls) tls_drop_buffers(tls);
   connection_move(w, c, STATE_ASKING);
   if (c->in_kernel & KERNEL_WATCH_UPSTREAM) w->source->forget(w, c, sluice_side_upstream);
   worker_queue(w, c);

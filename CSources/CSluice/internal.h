@@ -59,6 +59,7 @@ enum {
   TURNS_UNREAPED = 8,           // turns that had something to say at once, then the kernel is asked
   RACES_MAX = 1024,             // second dials of one worker at once; beyond, dials wait alone
   RECORD_BYTES = 64,
+  SHAKES_PER_RUN = 4,           // steps of TLS handshakes before others relay: 1 ms each with RSA
 };
 
 #define NO_SLOT UINT32_MAX
@@ -95,8 +96,10 @@ struct side {
   bool writable;
   bool hung_up;  // RDHUP, HUP or ERR was seen: a short read no longer proves the queue empty
   bool reset;    // dead: bytes for it are dropped
-  bool plain;    // transport; room for TLS, which has only the copy lane
+  bool plain;    // its transport; TLS has only the copy lane
   bool local;    // a Unix socket: no TCP options, no linger
+  // Of a plain side: of an upstream that is being connected, or that failed, and why.
+  struct tls *tls;
 };
 
 enum lane : uint8_t { LANE_COPY, LANE_SPLICE };
@@ -294,6 +297,8 @@ struct sluice_worker {
   bool woken;
   bool measures;  // TCP_INFO at the end
   uint32_t unreaped;  // turns in a row that did not come to ask the kernel
+  uint64_t waits;     // times that the kernel was asked
+  uint32_t shakes;    // steps of handshakes since then
 
   struct connection *slots;
   uint8_t (*records)[RECORD_BYTES];
@@ -362,6 +367,8 @@ void connection_retire(struct sluice_worker *w, struct connection *c);
 void connection_gave(struct sluice_worker *w, struct connection *c, enum in_kernel bit);
 void connection_took(struct connection *c, enum in_kernel bit);
 void connection_tidy_buffers(struct sluice_worker *w, struct connection *c);
+void connection_drop_half(struct sluice_worker *w, struct connection *c, int half);
+void connection_file(struct sluice_worker *w, struct connection *c);
 
 // stats.c
 void stats_measure(const struct sluice_worker *w, struct connection *c);
@@ -448,8 +455,42 @@ enum pump relay_discard(struct sluice_worker *w, struct connection *c, int half)
 enum pump relay_half_pump(struct sluice_worker *w, struct connection *c, int half);
 void relay_spliced(struct sluice_worker *w, struct connection *c, int half, int32_t result);
 bool relay_end_unsure(const struct connection *c, int half);
-bool relay_half_empty(const struct half *half);
-void relay_half_finish(struct connection *c, int half);
+bool relay_half_empty(const struct connection *c, int half);
+
+// transport.c
+enum flush { FLUSHED, FLUSH_BLOCKED, FLUSH_BROKEN };
+bool transport_prepare(struct sluice_worker *w, struct connection *c,
+                       const struct sluice_route *route);
+void transport_begin(struct connection *c, struct tls *tls);
+bool transport_shaking(const struct side *side);
+void transport_shake(struct sluice_worker *w, struct connection *c);
+bool transport_dialled(struct sluice_worker *w, struct connection *c);
+ssize_t transport_recv(struct sluice_worker *w, struct connection *c, int half, void *to,
+                       size_t most);
+enum flush transport_flush(struct sluice_worker *w, struct side *side);
+bool transport_flushed(const struct side *side);
+bool transport_seal(struct side *to, const uint8_t *bytes, size_t length);
+bool transport_finish(struct sluice_worker *w, struct connection *c, int half);
+bool transport_speaks(const struct side *side);
+bool transport_alerts(const struct side *side);
+struct buffer *_Nullable *_Nonnull transport_first(struct connection *c);
+enum sluice_end transport_end(const struct connection *c, int half);
+void transport_drop(struct connection *c);
+void transport_free(struct connection *c);
+
+// As recv(2), through the side's transport. Clears `readable` where there is nothing more: a short
+// read proves the queue empty.
+static inline ssize_t side_recv(struct sluice_worker *w, struct connection *c, int half, void *to,
+                                size_t most) {
+  struct side *from = half_from(c, half);
+  if (!from->plain) return transport_recv(w, c, half, to, most);
+  ssize_t n;
+  do n = sys_recv(from->descriptor, to, most);
+  while (n < 0 && errno == EINTR);
+  if (n > 0 && (size_t)n < most && !from->hung_up) from->readable = false;
+  if (n < 0 && errno == EAGAIN) from->readable = false;
+  return n;
+}
 
 // pipe.c
 bool pipes_open(struct sluice_worker *w, uint32_t wanted);

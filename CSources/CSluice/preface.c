@@ -114,6 +114,7 @@ void connection_tidy_buffers(struct sluice_worker *w, struct connection *c) {
     buffer_give(w, &half->rest);
     pipe_let_go(w, c, i);
   }
+  transport_drop(c);
 }
 
 // Adds bytes behind those of a buffer, taking one if there is none.
@@ -173,6 +174,10 @@ void preface_read(struct sluice_worker *w, struct connection *c, int i) {
   struct half *half = &c->halves[i];
   struct side *from = half_from(c, i);
   if (c->in_kernel & (KERNEL_SPLICE_UP << i)) return;  // it may read the same bytes
+  if (transport_shaking(from)) {
+    transport_shake(w, c);
+    return;
+  }
   while (half->mode == sluice_mode_hold && from->readable && !half->eof && !half->ask) {
     uint32_t held = buffer_length(half->held);
     uint64_t cap = half->limit < BUFFER_BYTES ? half->limit : BUFFER_BYTES;
@@ -186,7 +191,7 @@ void preface_read(struct sluice_worker *w, struct connection *c, int i) {
     }
     size_t room = (size_t)(cap - held);
     if (room > COPY_BYTES) room = COPY_BYTES;
-    ssize_t n = sys_recv(from->descriptor, w->scratch, room);
+    ssize_t n = side_recv(w, c, i, w->scratch, room);
     if (n > 0) {
       c->active_ms = w->now_ms;
       w->interactive_ns = w->now_ns;
@@ -195,7 +200,6 @@ void preface_read(struct sluice_worker *w, struct connection *c, int i) {
       half->bytes += (uint64_t)n;
       enum sluice_result kept = buffer_append(w, &half->held, w->scratch, (size_t)n);
       INVARIANT(kept == sluice_result_done);
-      if ((size_t)n < room && !from->hung_up) from->readable = false;
       half->ask = true;
       if (held + (uint64_t)n >= cap) half->final = sluice_final_full;
     } else if (n == 0) {
@@ -206,12 +210,12 @@ void preface_read(struct sluice_worker *w, struct connection *c, int i) {
       if (relay_end_unsure(c, i)) return;  // queued again when the splice is back
       half->eof = true;
       c->active_ms = w->now_ms;
-      connection_end(c, i == 0 ? sluice_end_client_fin : sluice_end_upstream_fin);
+      connection_end(c, transport_end(c, i));
       if (c->first_fin_ns == 0) c->first_fin_ns = w->now_ns;
       preface_final(half, sluice_final_half_closed);
     } else if (errno == EAGAIN) {
-      from->readable = false;
-    } else if (errno != EINTR) {
+      return;
+    } else {
       connection_broken(w, c, (enum sluice_side)i, errno);
       return;
     }

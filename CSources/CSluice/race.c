@@ -163,7 +163,8 @@ enum sluice_result sluice_worker_settle(struct sluice_worker *w, struct sluice_i
   if (!race->told || race->stage != RACE_SECOND) return sluice_result_stale;
   if (first.length > BUFFER_BYTES) return sluice_result_too_long;
   buffer_give(w, &c->halves[0].rest);
-  return buffer_append(w, &c->halves[0].rest, first.start, first.length);
+  buffer_give(w, transport_first(c));
+  return buffer_append(w, transport_first(c), first.start, first.length);
 }
 
 static void race_end(struct sluice_worker *w, struct connection *c, struct race *race) {
@@ -172,7 +173,9 @@ static void race_end(struct sluice_worker *w, struct connection *c, struct race 
   struct side loser = second ? *first : race->side;
   if (loser.descriptor >= 0) sys_close(loser.descriptor);
   if (second) {
+    struct tls *tls = first->tls;  // which has not begun
     *first = race->side;
+    first->tls = tls;
     c->until_ms = race->until_ms;
     c->race_ms = 0;
     c->summary.connect_us = race->began_us;

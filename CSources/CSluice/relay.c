@@ -13,14 +13,15 @@
 // only filled when rest is empty, rest only gets held bytes when the pipe is empty. So with bytes
 // in both (the caller's `send` joins the rest at any time) those in the pipe are the older ones.
 // The FIN goes out when all three are empty.
-#include "internal.h"
+#include "tls.h"
 
 enum step { STEP_BLOCKED, STEP_MOVED, STEP_BROKEN };
 
-bool relay_half_empty(const struct half *half) {
+bool relay_half_empty(const struct connection *c, int i) {
+  const struct half *half = &c->halves[i];
   bool released = half->mode != sluice_mode_hold;
   return buffer_length(half->rest) == 0 && half->piped == 0 &&
-         (!released || buffer_length(half->held) == 0);
+         (!released || buffer_length(half->held) == 0) && transport_flushed(&c->sides[1 - i]);
 }
 
 static enum in_kernel splice_bit(int i) { return i == 0 ? KERNEL_SPLICE_UP : KERNEL_SPLICE_DOWN; }
@@ -64,7 +65,7 @@ static bool relay_eof(struct sluice_worker *w, struct connection *c, int i) {
   half->eof = true;
   if (from->reset) return true;
   c->active_ms = w->now_ms;
-  connection_end(c, i == 0 ? sluice_end_client_fin : sluice_end_upstream_fin);
+  connection_end(c, transport_end(c, i));
   if (c->first_fin_ns == 0) c->first_fin_ns = w->now_ns;
   return true;
 }
@@ -123,22 +124,16 @@ static bool relay_may_read(const struct half *half, const struct side *from) {
 // Reads one piece into the scratch. Returns its length, 0 for nothing, -1 when the side broke.
 static ssize_t copy_read(struct sluice_worker *w, struct connection *c, int i, size_t most) {
   struct half *half = &c->halves[i];
-  struct side *from = half_from(c, i);
   if (half->limit < most) most = (size_t)half->limit;
   if (half->room < most) most = (size_t)half->room;
-  ssize_t n;
-  do n = sys_recv(from->descriptor, w->scratch, most);
-  while (n < 0 && errno == EINTR);
+  ssize_t n = side_recv(w, c, i, w->scratch, most);
   if (n > 0) {
     relay_count(w, c, i, (uint64_t)n);
-    if ((size_t)n < most && !from->hung_up) from->readable = false;
     return n;
   }
   if (n == 0) {
     (void)relay_eof(w, c, i);
-  } else if (errno == EAGAIN) {
-    from->readable = false;
-  } else if (relay_read_failed(w, c, i, errno) == STEP_BROKEN) {
+  } else if (errno != EAGAIN && relay_read_failed(w, c, i, errno) == STEP_BROKEN) {
     return -1;
   }
   return 0;
@@ -178,9 +173,50 @@ static enum step copy_send(struct sluice_worker *w, struct connection *c, int i,
   return done > 0 ? STEP_MOVED : STEP_BLOCKED;
 }
 
+// The same for a destination that speaks TLS, all of whose sealed bytes went out: what the kernel
+// does not take now is the transport's.
+static enum step copy_seal(struct sluice_worker *w, struct connection *c, int i, size_t length) {
+  struct half *half = &c->halves[i];
+  struct side *to = half_to(c, i);
+  size_t waiting = buffer_length(half->rest);
+  if (waiting > SEAL_BYTES) waiting = SEAL_BYTES;
+  if (waiting > 0) {
+    if (!transport_seal(to, half->rest->data + half->rest->start, waiting))
+      return relay_write_failed(w, c, i, errno);
+    half->rest->start += (uint32_t)waiting;
+    if (buffer_length(half->rest) == 0) buffer_give(w, &half->rest);
+  }
+  if (!transport_seal(to, w->scratch, length)) return relay_write_failed(w, c, i, errno);
+  relay_note(w, c, i, false);
+  enum flush flushed = transport_flush(w, to);
+  if (flushed == FLUSH_BROKEN) return relay_write_failed(w, c, i, to->tls->error);
+  return flushed == FLUSHED ? STEP_MOVED : STEP_BLOCKED;
+}
+
+// How much may be read at once for a destination that speaks TLS, 0 when it must wait.
+static size_t copy_sealable(struct sluice_worker *w, struct connection *c, int i) {
+  struct side *to = half_to(c, i);
+  enum flush flushed = transport_flush(w, to);
+  if (flushed == FLUSH_BROKEN) (void)relay_write_failed(w, c, i, to->tls->error);
+  if (flushed != FLUSHED) return 0;
+  if (buffers_left(w)) return SEAL_BYTES - REST_SMALL;
+  // Who has nothing to seal needs no buffer.
+  if (relay_waits(&c->halves[i]) || relay_may_read(&c->halves[i], half_from(c, i)))
+    preface_starve(w, c);
+  return 0;
+}
+
 static enum step copy_step(struct sluice_worker *w, struct connection *c, int i, size_t most) {
   struct half *half = &c->halves[i];
   relay_release(w, c, half);
+  if (!half_to(c, i)->plain) {
+    enum state was = c->state;
+    most = copy_sealable(w, c, i);
+    if (c->state != was) return STEP_BROKEN;
+    if (most == 0) return STEP_BLOCKED;
+  } else if (!half_from(c, i)->plain) {
+    most = BUFFER_BYTES;
+  }
   if (!half_to(c, i)->writable) return STEP_BLOCKED;
   ssize_t got = 0;
   if (relay_may_read(half, half_from(c, i)) && buffer_length(half->rest) <= REST_SMALL) {
@@ -199,7 +235,8 @@ static enum step copy_step(struct sluice_worker *w, struct connection *c, int i,
     }
   }
   if (got == 0 && buffer_length(half->rest) == 0) return STEP_BLOCKED;
-  return copy_send(w, c, i, (size_t)got);
+  return half_to(c, i)->plain ? copy_send(w, c, i, (size_t)got)
+                              : copy_seal(w, c, i, (size_t)got);
 }
 
 // ---- the splice lane ---------------------------------------------------------------------------
@@ -262,7 +299,7 @@ static enum step splice_inline(struct sluice_worker *w, struct connection *c, in
   struct side *to = half_to(c, i);
   enum step filled = STEP_BLOCKED;
   enum step drained = STEP_BLOCKED;
-  if (relay_may_read(half, from) && !relay_waits(half)) {
+  if (from->plain && relay_may_read(half, from) && !relay_waits(half)) {
     ssize_t n = sys_splice(from->descriptor, half->pipe->write_end, splice_length(half));
     int number = n < 0 ? errno : 0;
     if (number == EAGAIN && half->piped == 0) from->readable = false;
@@ -364,11 +401,12 @@ static enum step splice_step(struct sluice_worker *w, struct connection *c, int 
 // ---- a half ------------------------------------------------------------------------------------
 
 // The FIN goes out only when nothing is left before it.
-void relay_half_finish(struct connection *c, int i) {
+static void relay_half_finish(struct sluice_worker *w, struct connection *c, int i) {
   struct half *half = &c->halves[i];
-  if (half->shut || !half->eof || !relay_half_empty(half) || half->mode == sluice_mode_hold)
+  if (half->shut || !half->eof || !relay_half_empty(c, i) || half->mode == sluice_mode_hold)
     return;
   if (half_from(c, i)->reset) return;  // connection.c passes the reset on instead
+  if (!half_to(c, i)->plain && !transport_finish(w, c, i)) return;
   half->shut = true;
   // When the other direction is over too, the close that follows at once sends the FIN.
   struct side *to = half_to(c, i);
@@ -382,14 +420,14 @@ enum pump relay_discard(struct sluice_worker *w, struct connection *c, int i) {
   struct side *from = half_from(c, i);
   buffer_give(w, &half->held);
   for (int round = 0; round < PUMP_ROUNDS && from->readable && !half->eof; round++) {
-    ssize_t n = sys_recv(from->descriptor, w->scratch, BUFFER_BYTES);
+    ssize_t n = side_recv(w, c, i, w->scratch, BUFFER_BYTES);
     if (n > 0) {
       c->active_ms = w->now_ms;
     } else if (n == 0) {
       if (!relay_eof(w, c, i)) return PUMP_BLOCKED;
     } else if (errno == EAGAIN) {
-      from->readable = false;
-    } else if (errno != EINTR && relay_read_failed(w, c, i, errno) == STEP_BROKEN) {
+      return PUMP_BLOCKED;
+    } else if (relay_read_failed(w, c, i, errno) == STEP_BROKEN) {
       return PUMP_CLOSED;
     }
   }
@@ -426,6 +464,6 @@ enum pump relay_half_pump(struct sluice_worker *w, struct connection *c, int i) 
     if (half->eof) half->final = sluice_final_half_closed;
     if (c->state == STATE_DELIVERING) half->eof = true;
   }
-  relay_half_finish(c, i);
+  relay_half_finish(w, c, i);
   return step == STEP_MOVED ? PUMP_AGAIN : dropped;
 }

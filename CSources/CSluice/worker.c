@@ -33,6 +33,7 @@ struct connection *worker_take_slot(struct sluice_worker *w) {
 
 void worker_give_slot(struct sluice_worker *w, struct connection *c) {
   CHECKED(c->in_kernel == 0 && c->sides[0].descriptor < 0 && c->sides[1].descriptor < 0);
+  transport_free(c);
   connection_move(w, c, STATE_FREE);
   c->next = w->free_slot;
   w->free_slot = worker_slot(w, c);
@@ -164,6 +165,8 @@ uint32_t sluice_worker_turn(struct sluice_worker *w, int32_t wait_ms) {
     bool speaks = w->events_count > 0;
     if (speaks && w->unreaped++ < TURNS_UNREAPED) break;
     w->unreaped = 0;
+    w->waits++;
+    w->shakes = 0;
     w->source->wait(w, speaks ? 0 : turn_wait_ns(w, until_ns), !speaks && turn_batches(w));
     turn_clock(w);
     deadline_run(w);
@@ -270,6 +273,7 @@ void sluice_worker_destroy(struct sluice_worker *w) {
     for (int i = 0; i < 2; i++)
       if (c->sides[i].descriptor >= 0) sys_close(c->sides[i].descriptor);
     race_retire(w, c);
+    transport_free(c);
     listen_give_credit(w);
   }
   pipes_close(w);

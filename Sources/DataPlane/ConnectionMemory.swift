@@ -18,10 +18,10 @@ struct ConnectionMemory {
   private var localLow: UInt64 = 0
   private var clientPort: UInt16 = 0
   private var localPort: UInt16 = 0
-  /// From the low end: two bits for the client's family, two for the local one's, three for the
-  /// phase; the top bit is `didStartTLS`.
+  /// From the low end: two bits for the client's family, two for the local one's, four for the
+  /// phase.
   private var families: UInt8 = 0
-  /// Dials begun; stops at 255, far beyond any number of retries.
+  /// Dials begun; stops at 127, far beyond any number of retries. The top bit is `didStartTLS`.
   private var dials: UInt8 = 0
   var generation: UInt16 = 0
   /// Plus one; 0 is none. The top bit: it is counted as being at that server.
@@ -47,17 +47,19 @@ struct ConnectionMemory {
     case preamble
     /// Nothing: its server is spoken with before TLS.
     case consent
+    /// Nothing: its TLS begins.
+    case handshake
   }
 
   var phase: Phase {
-    get { Phase(rawValue: families >> 4 & 7) ?? .none }
-    set { families = families & 0b1000_1111 | newValue.rawValue << 4 }
+    get { Phase(rawValue: families >> 4) ?? .none }
+    set { families = families & 0b0000_1111 | newValue.rawValue << 4 }
   }
 
   /// It asked for TLS in its protocol's words, and was told to begin.
   var didStartTLS: Bool {
-    get { families & 0b1000_0000 != 0 }
-    set { families = families & 0b0111_1111 | (newValue ? 0b1000_0000 : 0) }
+    get { dials & 0b1000_0000 != 0 }
+    set { dials = dials & 0b0111_1111 | (newValue ? 0b1000_0000 : 0) }
   }
 
   var id: UniqueID {
@@ -69,8 +71,8 @@ struct ConnectionMemory {
   var isAsked: Bool { idHigh != 0 }
 
   var tries: Int {
-    get { Int(dials) }
-    set { dials = UInt8(clamping: newValue) }
+    get { Int(dials & 0b0111_1111) }
+    set { dials = dials & 0b1000_0000 | UInt8(min(newValue, 127)) }
   }
 
   var server: Int? {

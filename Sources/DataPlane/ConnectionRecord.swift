@@ -171,4 +171,7 @@ package enum ConnectionEnd: String, Sendable, CaseIterable {
   case rejected = "rejected"
   /// Its server's checks failed, and the configuration wants its connections ended then.
   case serverDown = "server.down"
+  /// A FIN without the end that TLS has for it: what came before may not have been all.
+  case clientTruncated = "client.truncated"
+  case upstreamTruncated = "upstream.truncated"
 }

@@ -64,7 +64,7 @@ package final class FailureBoard: Sendable {
 
   func dialFailed(_ error: DialError, at server: Int, in table: RouteTable) {
     switch error {
-    case .refused, .unreachable, .other: failed(.dial, at: server, in: table)
+    case .refused, .unreachable, .handshake, .other: failed(.dial, at: server, in: table)
     case .timedOut: failed(.timeout, at: server, in: table)
     case .reset: failed(.reset, at: server, in: table)
     // The server is not to blame, or may not be: it may have refused this one client.

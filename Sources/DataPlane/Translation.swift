@@ -19,7 +19,7 @@ extension Ending {
   init(_ final: sluice_final) {
     switch final {
     case .no: self = .no
-    case .half_closed: self = .halfClosed
+    case .half_closed, .failed: self = .halfClosed
     case .timed_out: self = .timedOut
     case .full: self = .full
     }
@@ -70,6 +70,7 @@ extension DialError {
     case 100, 101, 112, 113: self = .unreachable  // ENETDOWN, ENETUNREACH, EHOSTDOWN, EHOSTUNREACH
     case 11, 23, 24, 98, 99, 105: self = .noLocalAddress  // EAGAIN to ENOBUFS: none left
     case DialError.refusalToStart: self = .noConsent
+    case 74: self = .handshake  // EBADMSG: what C says for TLS
     default: self = .other
     }
   }
@@ -92,6 +93,8 @@ extension ConnectionEnd {
     case .deadline_drain: self = .drainDeadline
     case .rejected: self = .rejected
     case .server_down: self = .serverDown
+    case .client_truncated: self = .clientTruncated
+    case .upstream_truncated: self = .upstreamTruncated
     case .killed, .none: self = .killed
     }
   }
@@ -103,8 +106,7 @@ extension ConnectionEnd {
   private init(_ summary: sluice_summary) {
     let first = sluice_end(rawValue: UInt8(truncatingIfNeeded: summary.ends)) ?? .killed
     let second = sluice_end(rawValue: UInt8(truncatingIfNeeded: summary.ends >> 8)) ?? .none
-    let isCutAfterFIN = (first == .client_fin || first == .upstream_fin) && second.isCut
-    self.init(isCutAfterFIN ? second : first)
+    self.init(first.isFIN && second.isCut ? second : first)
   }
 }
 
@@ -136,14 +138,22 @@ extension sluice_end {
     }
   }
 
+  /// Whether it ended one half only.
+  fileprivate var isFIN: Bool {
+    switch self {
+    case .client_fin, .upstream_fin, .client_truncated, .upstream_truncated: true
+    default: false
+    }
+  }
+
   /// Whether we ended the connection, rather than one of its sides.
   fileprivate var isCut: Bool {
     switch self {
     case .deadline_preface, .deadline_connect, .deadline_idle, .deadline_half_closed,
       .deadline_max_age, .deadline_drain, .killed, .rejected, .server_down:
       true
-    case .none, .client_fin, .client_reset, .client_error, .upstream_fin, .upstream_reset,
-      .upstream_error:
+    case .none, .client_fin, .client_reset, .client_error, .client_truncated, .upstream_fin,
+      .upstream_reset, .upstream_error, .upstream_truncated:
       false
     }
   }

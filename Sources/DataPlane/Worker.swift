@@ -200,6 +200,12 @@ internal import Wire
     return (SocketAddress(client), SocketAddress(local))
   }
 
+  /// What came of a side's TLS; nil when it speaks none. Lent until the next turn.
+  func tls(_ id: sluice_id, _ side: sluice_side) -> sluice_tls_facts? {
+    var facts = sluice_tls_facts()
+    return unsafe sluice_worker_tls(raw, id, side, &facts) ? facts : nil
+  }
+
   /// What this side remembers of a connection; nil when it is gone.
   func memory(_ id: sluice_id) -> ConnectionMemory? {
     guard let record = unsafe sluice_worker_record(raw, id) else { return nil }

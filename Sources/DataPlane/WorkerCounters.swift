@@ -245,6 +245,8 @@ extension ConnectionEnd {
     case .killed: 12
     case .rejected: 13
     case .serverDown: 14
+    case .clientTruncated: 15
+    case .upstreamTruncated: 16
     }
   }
 }

@@ -33,6 +33,7 @@ extension WorkerLoop {
     case .waiting: called(event, &memory, table, ending)
     case .preamble: clientSpoke(event, &memory, table, ending)
     case .consent: serverSpoke(event, &memory, table, ending)
+    case .handshake: handshook(event, &memory, table)
     }
   }
 
@@ -153,7 +154,7 @@ extension WorkerLoop {
     if let plan = table.listeners[listener].startTLS {
       return greet(event, &memory, table, plan, ending, behind: consumed)
     }
-    guard table.listeners[listener].hello == nil else {
+    guard table.listeners[listener].hello == nil, table.listeners[listener].tls == nil else {
       return awaitHello(event, &memory, table, ending, behind: consumed)
     }
     let answer = self.answer(to: nil, event, memory, table)
@@ -218,6 +219,7 @@ extension WorkerLoop {
       apart: apart(event.id.slot, from: server))
     counts.dialFailed(failure.error, at: server, in: table)
     failures?.dialFailed(failure.error, at: server, in: table)
+    noteFailure(failure.error, of: event)
     var answer = router.decide(.dialFailed(failure), under: table)
     if case .reject = answer, !preambles.isEmpty, let why = preambles[event.id.slot]?.fault {
       answer = .reject(why)
@@ -297,10 +299,18 @@ extension WorkerLoop {
             ? worker.relay(event.id, by: &route, consuming: consumed, holding: holding)
             : worker.converse(event.id, by: &route, consuming: consumed)
         }
-        guard let source = entry.source else { return begin() }
+        func beginSecured() -> sluice_result {
+          guard let tls = entry.tls, let server = memory.server else { return begin() }
+          return unsafe tls.withSetup(ofServer: server - entry.servers.lowerBound) { setup, name in
+            unsafe route.tls = unsafe setup
+            route.tls_name = name
+            return begin()
+          }
+        }
+        guard let source = entry.source else { return beginSecured() }
         return source.withEndpoint { source in
           route.source = source
-          return begin()
+          return beginSecured()
         }
       }
     }
@@ -370,6 +380,7 @@ extension WorkerLoop {
     }
     if !notes.isEmpty { notes[event.id.slot] = nil }
     if !hellos.isEmpty { hellos[event.id.slot] = nil }
+    if !transports.isEmpty { transports[event.id.slot] = nil }
     if !rules.isEmpty { rules[event.id.slot] = nil }
     if !preambles.isEmpty { preambles[event.id.slot] = nil }
     generations.leave(memory.generation)

@@ -128,6 +128,7 @@ extension WorkerLoop {
     if !waits.isEmpty, let wait = waits.removeValue(forKey: event.id.slot) {
       end(wait, isSeated: false)
     }
+    if rejectSecured(event, reason, table) { return }
     if !hellos.isEmpty, let hello = hellos[event.id.slot] {
       guard let alert = reason.alert else {
         return worker.reject(event.id, reason: reason.number)

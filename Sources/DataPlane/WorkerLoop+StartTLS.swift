@@ -19,7 +19,7 @@ struct Preamble {
 
 /// Listeners whose clients ask for TLS in their protocol's words: Sluice speaks these with the
 /// client, routes by its ClientHello, speaks them once more with the server, and is a relay from
-/// there on. TLS is between the two.
+/// there on. TLS is between the two, unless the listener ends it.
 extension WorkerLoop {
   /// From here on the client is spoken with. What is in hand behind the `consumed` bytes of a
   /// header it said without waiting for its greeting.
@@ -132,7 +132,7 @@ extension WorkerLoop {
   ) -> UInt32? {
     guard let plan = listener.startTLS, var preamble = preambles[slot] else { return nil }
     preamble.client = StartTLSClient(
-      plan.words.kind, memory.didStartTLS ? .startTLS : .plaintext)
+      plan.words.kind, memory.didStartTLS && listener.tls == nil ? .startTLS : .plaintext)
     preamble.fault = nil
     preambles[slot] = preamble
     return backend.deadlines.startTLSMs ?? plan.serverMs
@@ -146,6 +146,8 @@ extension WorkerLoop {
     // What the client sends meanwhile waits, and so does its end.
     guard event.side == .upstream, var preamble = preambles[event.id.slot] else { return }
     guard var client = preamble.client else { return begun(event, &memory, table, ending) }
+    // What is in the client's TLS, and ends here, goes on in plaintext.
+    let endsHere = table.listeners[table.listener(ofSocket: event.listener)].tls != nil
     speech.clear()
     var step = StartTLSClient.Step.say
     while step == .say {
@@ -163,7 +165,7 @@ extension WorkerLoop {
       if worker.say(speech.bytes, toUpstreamOf: event.id) == .no_buffer {
         reject(event, .noBuffers, table)
       }
-    case .ready where memory.didStartTLS:
+    case .ready where memory.didStartTLS && !endsHere:
       preamble.client = nil
       preambles[event.id.slot] = preamble
       worker.letGo(event.id, consuming: client.position, asking: true)

@@ -25,6 +25,8 @@ struct WorkerLoop: ~Copyable {
   var notes: [UInt32: HeaderNotes] = [:]
   /// By slot, of connections whose ClientHello was read.
   var hellos: [UInt32: HelloNotes] = [:]
+  /// By slot, of connections of which a side speaks TLS with us.
+  var transports: [UInt32: TransportNotes] = [:]
   /// By slot, of connections that a rule took: its place in their listener.
   var rules: [UInt32: Int] = [:]
   /// By slot, of connections of STARTTLS listeners until their server has begun TLS.

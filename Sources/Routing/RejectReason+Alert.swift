@@ -13,11 +13,11 @@ extension RejectReason {
     case .helloUnnamed: .missingExtension
     case .noServer, .backendFull, .listenerFull, .sourceFull, .sourceRate, .queueFull,
       .queueTimeout, .dialRefused, .dialTimeout, .dialUnreachable, .dialNoLocalAddress, .dialReset,
-      .dialFailed, .noBuffers, .consentTimeout, .noConsent, .consent:
+      .dialFailed, .noBuffers, .consentTimeout, .noConsent, .consent, .dialTLS:
       .internalError
     case .ruleClosed, .banned, .proxyNoAddress, .clientGone, .headerTimeout, .headerUntrusted,
       .headerUnknown, .helloProbe, .helloTimeout, .preambleTimeout, .preambleQuit, .preamble,
-      .egress, .parser:
+      .tlsTimeout, .tlsFailed, .egress, .parser:
       nil
     }
   }

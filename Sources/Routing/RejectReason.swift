@@ -64,6 +64,12 @@ package enum RejectReason: Error, Hashable, Sendable {
   case consent(StartTLSClient.Fault)
   /// Why a forward proxy turned a client away.
   case egress(EgressReason)
+  /// A client whose TLS is ended here did not come to the end of its handshake in time.
+  case tlsTimeout
+  /// Or not at all; OpenSSL says why.
+  case tlsFailed
+  /// A server's handshake failed.
+  case dialTLS
   /// What the parser of a header or a ClientHello found.
   case parser(Reason.Code)
 
@@ -77,7 +83,7 @@ package enum RejectReason: Error, Hashable, Sendable {
     .helloProbe, .helloTimeout, .helloUnnamed, .helloMisnamed,
     .noServer, .banned, .backendFull, .listenerFull, .sourceFull, .sourceRate, .queueFull,
     .queueTimeout, .dialReset, .ruleRejected, .ruleClosed, .preambleTimeout, .preambleQuit,
-    .consentTimeout, .noConsent,
+    .consentTimeout, .noConsent, .tlsTimeout, .tlsFailed, .dialTLS,
   ]
   /// Parser codes begin here, by their position in `Reason.Code.allCases`.
   private static let firstParserNumber: UInt32 = 1000
@@ -157,6 +163,9 @@ package enum RejectReason: Error, Hashable, Sendable {
     case .noConsent: "starttls.no-consent"
     case .consent(let fault): fault.rawValue
     case .egress(let reason): reason.rawValue
+    case .tlsTimeout: "tls.handshake-timeout"
+    case .tlsFailed: "tls.handshake"
+    case .dialTLS: "dial.tls"
     case .parser(let code): code.rawValue
     }
   }

@@ -231,6 +231,8 @@ package final class ListenerEntry: Sendable {
   package let startTLS: StartTLSPlan?
   /// Of forward proxies; nil for all others. They have neither backend nor rules of their own.
   package let egress: EgressPlan?
+  /// Of listeners that end their clients' TLS; nil for all others.
+  package let tls: TLSPlan?
   /// What clients that are turned away hear; nil says nothing.
   package let spoken: SpokenProtocol?
   /// At once, over all workers; 0 is no limit.
@@ -249,8 +251,9 @@ package final class ListenerEntry: Sendable {
     hello: HelloPolicy? = nil, prefaceMs: UInt32 = 10_000,
     spoken: SpokenProtocol? = nil, maxConnections: UInt32 = 0, queue: QueueRule? = nil,
     bandwidth: UInt64 = 0, connectionBandwidth: UInt64 = 0, startTLS: StartTLSPlan? = nil,
-    egress: EgressPlan? = nil
+    egress: EgressPlan? = nil, tls: TLSPlan? = nil
   ) {
+    self.tls = tls
     precondition(rules.count == conditions?.count ?? 0)
     self.rules = rules
     self.conditions = conditions
@@ -282,7 +285,7 @@ package final class ListenerEntry: Sendable {
       headerLimit: headerLimit, acceptsUnknown: acceptsUnknown, hello: hello,
       prefaceMs: prefaceMs, spoken: spoken, maxConnections: maxConnections, queue: queue,
       bandwidth: bandwidth, connectionBandwidth: connectionBandwidth, startTLS: startTLS,
-      egress: egress)
+      egress: egress, tls: tls)
   }
 }
 
@@ -357,6 +360,8 @@ package final class BackendEntry: Sendable {
   /// Whether a client's first bytes may be a PROXY header of its own, when we send none.
   package let passesClientHeader: Bool
   package let deadlines: DeadlineOverrides
+  /// How its servers are spoken to in TLS; nil: plainly.
+  package let tls: BackendTLS?
 
   package init(
     name: String, servers: Range<Int>, retries: Int, header: ProxyHeaderVersion,
@@ -364,9 +369,11 @@ package final class BackendEntry: Sendable {
     tlvs: TLVPlan = TLVPlan(), passesClientHeader: Bool = false,
     balance: BalanceKind = .roundRobin, slowStartMs: UInt32 = 0, panicPercent: Int = 0,
     maxConnections: UInt32 = 0, retryPercent: Int = 100,
-    deadlines: DeadlineOverrides = DeadlineOverrides()
+    deadlines: DeadlineOverrides = DeadlineOverrides(), tls: BackendTLS? = nil
   ) {
     precondition(!servers.isEmpty)
+    precondition(tls.map { $0.names.count == servers.count } ?? true)
+    self.tls = tls
     self.deadlines = deadlines
     self.name = name
     self.servers = servers

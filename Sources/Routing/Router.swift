@@ -78,6 +78,13 @@ package struct Router: ~Copyable {
     return .init(nil, entry.backend.map { .backend($0) } ?? .reject(.noRoute))
   }
 
+  /// Why a client is turned away before any rule is asked, and before its TLS begins.
+  package static func fault(
+    of hello: HelloFacts, _ listener: Int, _ table: RouteTable
+  ) -> RejectReason? {
+    fault(of: hello, table.listeners[listener].hello ?? HelloPolicy())
+  }
+
   /// Why a client is turned away before any rule is asked.
   private static func fault(of hello: HelloFacts, _ policy: HelloPolicy) -> RejectReason? {
     switch hello.form {
@@ -223,6 +230,8 @@ package enum DialError: Int, Sendable, CaseIterable {
   case reset
   /// It was reached, and did not agree to TLS.
   case noConsent
+  /// It was reached, and its TLS handshake failed.
+  case handshake
   case other
 
   package var reason: RejectReason {
@@ -233,6 +242,7 @@ package enum DialError: Int, Sendable, CaseIterable {
     case .noLocalAddress: .dialNoLocalAddress
     case .reset: .dialReset
     case .noConsent: .noConsent
+    case .handshake: .dialTLS
     case .other: .dialFailed
     }
   }

@@ -19,13 +19,13 @@ package enum SpokenProtocol: String, Sendable, Hashable, CaseIterable {
     case .sourceFull, .sourceRate: tooManyOfYours
     case .noServer, .backendFull, .listenerFull, .queueFull, .queueTimeout, .dialRefused,
       .dialTimeout, .dialUnreachable, .dialNoLocalAddress, .dialReset, .dialFailed, .noBuffers,
-      .consentTimeout, .noConsent, .consent:
+      .consentTimeout, .noConsent, .consent, .dialTLS:
       notNow
     case .ruleRejected, .noRoute: notHere
     case .preambleTimeout: tooSlow
     case .ruleClosed, .banned, .proxyNoAddress, .clientGone, .headerTimeout, .headerUntrusted,
       .headerUnknown, .helloProbe, .helloTimeout, .helloUnnamed, .helloMisnamed, .preambleQuit,
-      .preamble, .egress, .parser:
+      .preamble, .tlsTimeout, .tlsFailed, .egress, .parser:
       nil
     }
   }

@@ -265,7 +265,7 @@ import Wire
     #expect(memory.local == SocketAddress("192.0.2.1:25"))
     #expect(memory.server == 70_000)
     #expect(memory.entry == entry)
-    #expect(memory.tries == 255)
+    #expect(memory.tries == 127)
     #expect(memory.generation == .max)
     memory.client = nil
     memory.entry = nil

@@ -5,6 +5,8 @@ import System
 import TestSupport
 import Wire
 
+@testable import DataPlane
+
 /// Where a worker's events come from; tests of the boundary run on each that the kernel allows.
 enum Source: CaseIterable, Sendable, CustomStringConvertible {
   case ring
@@ -68,6 +70,7 @@ struct Hands {
     raw.consumed = answer.consumed
     raw.hold_ms = answer.holdMs
     raw.park = answer.park
+    raw.tls = answer.tls?.raw
     raw.send_client = lent.bytes(answer.sendClient)
     raw.send_upstream = lent.bytes(answer.sendUpstream)
     guard let route = answer.route else { return sluice_worker_answer(worker, id, &raw) }
@@ -93,6 +96,12 @@ struct Hands {
 
   @discardableResult
   func release(_ id: sluice_id) -> sluice_result { sluice_worker_release(worker, id) }
+
+  /// What came of a side's TLS.
+  func facts(_ id: sluice_id, _ side: sluice_side) -> TLSFacts? {
+    var facts = sluice_tls_facts()
+    return sluice_worker_tls(worker, id, side, &facts) ? TLSFacts(facts) : nil
+  }
 
   var stats: sluice_stats {
     var stats = sluice_stats()
@@ -125,6 +134,8 @@ struct Answer {
   var holdMs: UInt32 = 0
   var park = false
   var route: Route?
+  /// The client's side speaks TLS from here on.
+  var tls: TLSServerSetup?
   var sendClient: [UInt8] = []
   var sendUpstream: [UInt8] = []
 
@@ -152,6 +163,9 @@ struct Route: Sendable {
   var holdMs: UInt32 = 0
   var asksOpen = false
   var isOutlived = false
+  /// The server is spoken to in TLS, by this name.
+  var tls: TLSClientSetup?
+  var tlsName = "a.example"
 
   fileprivate func lend(_ lent: Lent) -> sluice_route {
     var route = sluice_route()
@@ -168,6 +182,8 @@ struct Route: Sendable {
     route.hold_ms = holdMs
     route.ask_open = asksOpen
     route.outlived = isOutlived
+    route.tls = tls?.raw
+    if tls != nil { route.tls_name = lent.bytes(Array(tlsName.utf8)) }
     return route
   }
 }

@@ -98,7 +98,7 @@ import Wire
     let expected: [(DialError, RejectReason)] = [
       (.refused, .dialRefused), (.timedOut, .dialTimeout), (.unreachable, .dialUnreachable),
       (.noLocalAddress, .dialNoLocalAddress), (.reset, .dialReset),
-      (.noConsent, .noConsent), (.other, .dialFailed),
+      (.noConsent, .noConsent), (.handshake, .dialTLS), (.other, .dialFailed),
     ]
     #expect(expected.count == DialError.allCases.count)
     for (error, reason) in expected {

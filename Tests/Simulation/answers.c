@@ -332,6 +332,7 @@ static void ask_bytes(struct deal *d, struct connection *c, const struct sluice_
   bool facts = d->facts;
   d->facts = false;
   switch (e->final) {
+    case sluice_final_failed:
     case sluice_final_no:
       if (!d->asked) coverage.asked_first++;
       else if (e->length > 0) coverage.asked_bytes++;

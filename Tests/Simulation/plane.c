@@ -1,4 +1,6 @@
-// The data plane itself, compiled over the fake kernel: all of it but the two event sources.
+// The data plane itself, compiled over the fake kernel: all of it but the two event sources
+// and OpenSSL.
+#include "../../CSources/CSluice/answer.c"
 #include "../../CSources/CSluice/connection.c"
 #include "../../CSources/CSluice/deadline.c"
 #define set_int dial_set_int
@@ -15,4 +17,5 @@
 #undef earlier
 #include "../../CSources/CSluice/relay.c"
 #include "../../CSources/CSluice/stats.c"
+#include "../../CSources/CSluice/transport.c"
 #include "../../CSources/CSluice/worker.c"

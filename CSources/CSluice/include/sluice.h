@@ -101,6 +101,7 @@ enum SLUICE_CLOSED_ENUM sluice_final : uint8_t {
   sluice_final_half_closed = 1,  // the side sent its FIN
   sluice_final_timed_out = 2,    // the hold's deadline passed
   sluice_final_full = 3,         // the hold's cap is reached
+  sluice_final_failed = 4,       // TLS came to nothing; sluice_worker_tls says why
 };
 
 // Who ended a connection and how. A connection keeps its first four.
@@ -121,6 +122,8 @@ enum SLUICE_CLOSED_ENUM sluice_end : uint8_t {
   sluice_end_killed = 13,
   sluice_end_rejected = 14,
   sluice_end_server_down = 15,
+  sluice_end_client_truncated = 16,  // a FIN without the end that TLS has for it
+  sluice_end_upstream_truncated = 17,
 };
 
 // What the kernel has measured of a TCP connection. tcp(7), TCP_INFO
@@ -184,6 +187,8 @@ struct sluice_half_answer {
   enum sluice_mode mode;
 };
 
+struct sluice_tls_setup;  // sluice_tls.h
+
 // Where to go and what to say first. Times are milliseconds, 0 is off.
 struct SLUICE_SAFE sluice_route {
   struct sluice_endpoint address;
@@ -214,6 +219,12 @@ struct SLUICE_SAFE sluice_route {
   // The same for all connections with this number of a bucket, over all workers.
   uint64_t shared_bandwidth;
   uint32_t bucket;  // modulo SLUICE_BUCKETS
+  // The server is spoken to in TLS, behind the prefix; it is not reached before the handshake is
+  // done. NULL: plainly.
+  struct sluice_tls_setup *_Nullable tls;
+  // What it is called, and whose certificate it must have: a host name or an address, 253 bytes at
+  // most.
+  struct sluice_bytes tls_name;
 };
 
 struct SLUICE_SAFE sluice_answer {
@@ -226,6 +237,10 @@ struct SLUICE_SAFE sluice_answer {
   // that leaves before it has said anything ends its connection.
   bool park;
   const struct sluice_route *_Nullable route;
+  // The client's side speaks TLS from here on, in answer to its own ask and without a route: what
+  // is held behind the consumed bytes is TLS already. The next ask is about the handshake: without
+  // bytes when it is done, final when it came to nothing. Hold its bytes meanwhile.
+  struct sluice_tls_setup *_Nullable tls;
   struct sluice_bytes send_client;  // sent to that side, after what was sent before
   struct sluice_bytes send_upstream;
 };
