@@ -36,8 +36,11 @@ struct Beginning {
     let preflight = Preflight(snapshot, facts) { address in
       handedOver.listening.contains { $0.serves(address) } ? nil : Sockets.obstacle(to: address)
     }
-    guard preflight.errors.isEmpty else { throw Server.Refusal(sentences: preflight.errors) }
-    for sentence in preflight.warnings { Notice.write(sentence, .warning) }
+    let ready = Transports.prepare(
+      snapshot, isStart: true, nowSeconds: Int64(Clock.wallMs / 1000))
+    let errors = preflight.errors + ready.problems
+    guard errors.isEmpty else { throw Server.Refusal(sentences: errors) }
+    for sentence in preflight.warnings + ready.warnings { Notice.write(sentence, .warning) }
 
     self.facts = facts
     warnings = preflight.warnings
@@ -52,14 +55,14 @@ struct Beginning {
       begun.append { page?.stop() }
       let logs = LogSwitch(try Beginning.openLog(snapshot.log, workers: facts.workers))
       begun.append { logs.close(logs.change(to: nil), waitingAtMostMs: 0) }
-      let upstreams = try Beginning.openUpstreams(snapshot)
+      let upstreams = try Beginning.openUpstreams(snapshot, ready.transports)
       begun.append { upstreams.stop() }
       (self.admin, self.page, self.logs, self.upstreams) = (admin, page, logs, upstreams)
 
       let passage = Passage(
         from: InForce(
           snapshot: snapshot, table: RouteTable(listeners: [], backends: [], servers: []),
-          served: snapshot, inherited: handedOver),
+          served: snapshot, transports: ready.transports, inherited: handedOver),
         to: snapshot, RuntimeChanges(), upstreams.served, hasRing: hasRing)
       inForce = passage.next
       inForce.mark(upstreams.served)
@@ -75,10 +78,12 @@ struct Beginning {
     }
   }
 
-  private static func openUpstreams(_ snapshot: Snapshot) throws(Server.Refusal) -> Upstreams {
+  private static func openUpstreams(
+    _ snapshot: Snapshot, _ transports: Transports
+  ) throws(Server.Refusal) -> Upstreams {
     do throws(SystemError) {
       let upstreams = try Upstreams(snapshot)
-      try upstreams.follow(snapshot)
+      try upstreams.follow(snapshot, transports)
       return upstreams
     } catch {
       throw Server.Refusal(sentences: ["cannot start: \(error)"])

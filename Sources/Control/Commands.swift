@@ -24,7 +24,14 @@ package enum Commands {
       return isRunning == true && obstacle == .inUse ? nil : obstacle
     }
     for sentence in preflight.warnings { complain("\(path): warning: \(sentence)") }
-    let errors = preflight.errors + (file.snapshot.admin.map { AdminServer.problems($0) } ?? [])
+    let ready = Transports.prepare(
+      file.snapshot, isStart: true, nowSeconds: Int64(Clock.wallMs / 1000))
+    for sentence in ready.warnings { complain("\(path): warning: \(sentence)") }
+    let expiring = ready.transports.expiring(atSeconds: Int64(Clock.wallMs / 1000))
+    for sentence in expiring { complain("\(path): warning: \(sentence)") }
+    let errors =
+      preflight.errors + ready.problems
+      + (file.snapshot.admin.map { AdminServer.problems($0) } ?? [])
     for sentence in errors { complain("\(path): \(sentence)") }
     guard errors.isEmpty else { return 1 }
     StandardStream.output.write(file.snapshot.plan)

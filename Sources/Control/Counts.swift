@@ -150,6 +150,10 @@ extension Counts {
       row[ListenerColumns.headers + kind.rawValue]
     }
 
+    package func handshakes(_ result: HandshakeResult) -> UInt64 {
+      row[ListenerColumns.handshakes + result.rawValue]
+    }
+
     package func ends(_ end: ConnectionEnd) -> UInt64 { row[ListenerColumns.ends + end.position] }
 
     /// Connections that came and went without a byte where a header or a ClientHello had to come.

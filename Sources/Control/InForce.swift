@@ -18,6 +18,8 @@ struct InForce: Sendable {
   var series = SeriesBook()
   /// What all workers count together. A copy shares it.
   var load = SharedLoad()
+  /// What TLS ends and begins with. A copy shares it.
+  var transports = Transports()
   /// Sockets that were handed over and are still open.
   var inherited: InheritedSockets
   /// 1 after the start; each reload that is applied adds one.
@@ -58,7 +60,7 @@ struct Passage: Sendable {
   let step: SocketBook.Step
 
   /// - Parameters:
-  ///   - former: what it takes the place of.
+  ///   - former: what it takes the place of; its transports are those of `snapshot` already.
   ///   - snapshot: with the addresses of sockets that were handed over.
   ///   - known: what is known of its servers.
   init(
@@ -75,7 +77,7 @@ struct Passage: Sendable {
     next.load.prepare(for: series)
     next.table = applied.routeTable(
       hasRing: hasRing, sockets: step.entries, series: series, load: next.load,
-      former: former.table)
+      former: former.table, transports: next.transports)
     next.inherited.listening.removeAll { [step] in step.retiredInherited.contains($0.address) }
   }
 }

@@ -71,13 +71,6 @@ package struct Preflight: Sendable, Equatable {
     connections = snapshot.limits.maxConnections
     lookAtRing(snapshot.events, facts)
     lookAtDescriptors(snapshot, facts)
-    // Until the data plane does: what is to be encrypted must not go out in plaintext.
-    errors += snapshot.listeners.filter { $0.tls != nil }.map {
-      "listener \($0.name): this version does not end TLS yet"
-    }
-    errors += snapshot.backends.filter { $0.tls != nil }.map {
-      "backend \($0.name): this version does not speak TLS to servers yet"
-    }
     for listener in snapshot.listeners {
       lookAtCongestion(listener.congestion, of: "listener \(listener.name)", facts)
     }

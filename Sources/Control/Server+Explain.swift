@@ -16,6 +16,9 @@ extension Server {
         name == state.name || name?.hasPrefix("\(state.name)@") ?? false
       }?.state
     }
+    if let path = inForce.transports.path(for: query.sni, at: query.listener) {
+      explained.notes.append("it gets the certificate \(path)")
+    }
     if inForce.changes.drainedListeners.contains(query.listener) {
       explained.notes.append("the listener is drained: nobody can connect")
     }

@@ -64,7 +64,7 @@ extension Server {
     do throws(Refused) {
       prepared = try prepare(wanted, former, isDryRun: request.dryRun)
     } catch {
-      if !request.dryRun { try follow(former.snapshot) }
+      if !request.dryRun { try follow(former.snapshot, former.transports) }
       throw error
     }
     var result = ReloadResult(
@@ -118,7 +118,15 @@ extension Server {
     let (changes, lost) = former.changes.surviving(snapshot)
     var settled = former
     settle(&settled.series)
-    if !isDryRun { try follow(snapshot) }
+    let ready = Thread.aside("reload") { [former = former.transports] in
+      Transports.prepare(
+        snapshot, former: former, isStart: false, nowSeconds: Int64(Clock.wallMs / 1000))
+    }
+    guard ready.problems.isEmpty else { throw Refused(sentences: ready.problems) }
+    var plan = wanted.plan
+    plan.changes += ready.transports.changes(from: former.transports)
+    settled.transports = ready.transports
+    if !isDryRun { try follow(snapshot, ready.transports) }
     let passage = Thread.aside("reload") { [settled, hasRing, served = upstreams.served] in
       Passage(from: settled, to: snapshot, changes, served, hasRing: hasRing)
     }
@@ -127,15 +135,16 @@ extension Server {
     let opened = isDryRun ? OpenedSockets(workers: pool.workers) : try open(passage)
     let log = isDryRun ? nil : try openLog(snapshot.log, former.snapshot.log)
     return Prepared(
-      passage: passage, plan: wanted.plan, warnings: wanted.file.warnings + warnings, lost: lost,
+      passage: passage, plan: plan, warnings: wanted.file.warnings + ready.warnings + warnings,
+      lost: lost,
       opened: opened, admin: admin, log: log)
   }
 
   /// From here on its servers are resolved and checked, so that what is known of them is known when
   /// it comes into force.
-  private func follow(_ snapshot: Snapshot) throws(Refused) {
+  private func follow(_ snapshot: Snapshot, _ transports: Transports) throws(Refused) {
     do throws(SystemError) {
-      try upstreams.follow(snapshot)
+      try upstreams.follow(snapshot, transports)
     } catch {
       throw Refused(sentences: ["names and checks: \(error)"])
     }

@@ -120,6 +120,7 @@ extension Server {
     reading.loadedWallMs = inForce.loadedWallMs
     reading.reloads = inForce.reloadCounts
     reading.bans = banList.count
+    reading.certificates = inForce.transports.certificates
     reading.log = logs.counts
     return reading.text
   }

@@ -36,6 +36,7 @@ package final class Server: Operations {
   let turn = Guarded(Turn())
   private let signals: Signals
   let ending: Guarded<Drain>
+  let certificates = Guarded(CertificateTimes())
   /// Ends the main loop's wait: something has begun that has a time.
   private let wake: EventCounter
 
@@ -157,6 +158,7 @@ package final class Server: Operations {
       lookAtDrains(nowNs: now)
       expireBans()
       look(at: &overload, nowNs: now)
+      lookAtCertificates(nowNs: now)
       report.tick(nowNs: now, connections: pool.liveConnections, workers: pool.stats)
     }
   }
@@ -165,7 +167,7 @@ package final class Server: Operations {
     guard isServing else { return Server.lookEveryMs }
     let times = [
       overload.waitMs(nowNs: nowNs), report.waitMs(nowNs: nowNs), drainWaitMs(nowNs: nowNs),
-      banList.waitMs(wallMs: Clock.wallMs),
+      banList.waitMs(wallMs: Clock.wallMs), certificateWaitMs(nowNs: nowNs),
     ]
     return times.compactMap { $0 }.min()
   }

@@ -13,9 +13,10 @@ extension Snapshot {
   ///   - series: where the table's things are counted; nil for a table that none follows.
   ///   - load: what the workers count together, prepared for `series`.
   ///   - former: the table that this one takes the place of.
+  ///   - transports: without them a table is good for questions only.
   func routeTable(
     hasRing: Bool, sockets: [SocketEntry]? = nil, series: SeriesPlan? = nil,
-    load: SharedLoad? = nil, former: RouteTable? = nil
+    load: SharedLoad? = nil, former: RouteTable? = nil, transports: Transports = Transports()
   ) -> RouteTable {
     var servers: [ServerEntry] = []
     var entries: [BackendEntry] = []
@@ -31,7 +32,7 @@ extension Snapshot {
           passesClientHeader: backend.passesClientHeader, balance: backend.balance,
           slowStartMs: backend.slowStartMs, panicPercent: backend.panicPercent,
           maxConnections: UInt32(backend.maxConnections), retryPercent: backend.retryPercent,
-          deadlines: DeadlineOverrides(backend.timeouts)))
+          deadlines: DeadlineOverrides(backend.timeouts), tls: backend.transport(transports)))
     }
     // Most listeners have the same networks, and a table of thousands is worth sharing.
     var tables: [[TrustedSource]: TrustTable] = [:]
@@ -49,14 +50,15 @@ extension Snapshot {
         idleMs: timeouts.idleMs, halfClosedMs: timeouts.halfClosedMs,
         maxAgeMs: timeouts.maxAgeMs, trust: trust, headerMs: timeouts.proxyHeaderMs,
         headerLimit: receiving.headerLimit, acceptsUnknown: receiving.acceptsUnknown,
-        hello: listener.type == .tls || listener.type == .startTLS ? listener.hello : nil,
+        hello: listener.readsHello ? listener.hello : nil,
         prefaceMs: timeouts.prefaceMs,
         // What reads TLS would take words for a fault.
         spoken: listener.type == .tls ? nil : listener.spoken,
         maxConnections: UInt32(listener.maxConnections), queue: listener.queue,
         bandwidth: listener.bandwidth, connectionBandwidth: listener.connectionBandwidth,
         startTLS: listener.startTLSPlan(serverMs: timeouts.startTLSMs),
-        egress: listener.egress.map { plans[$0] })
+        egress: listener.egress.map { plans[$0] },
+        tls: transports.ending(of: listener.name))
     }
     return RouteTable(
       listeners: listeners, backends: entries, servers: servers, sockets: sockets, series: series,
@@ -118,6 +120,47 @@ extension DeadlineOverrides {
     self.init(
       connectMs: timeouts.connectMs, idleMs: timeouts.idleMs, halfClosedMs: timeouts.halfClosedMs,
       maxAgeMs: timeouts.maxAgeMs, startTLSMs: timeouts.startTLSMs)
+  }
+}
+
+extension Listener {
+  fileprivate var readsHello: Bool {
+    switch type {
+    case .tcp, .serverFirst: tls != nil
+    case .tls, .startTLS: true
+    case .httpProxy: false
+    }
+  }
+}
+
+extension Config.Backend {
+  /// Nil for servers that are spoken to plainly.
+  fileprivate func transport(_ transports: Transports) -> BackendTLS? {
+    guard let tls, let setup = transports.beginning(of: name) else { return nil }
+    return BackendTLS(setup: setup, names: servers.map { tls.name?.text ?? $0.ownName })
+  }
+}
+
+extension Config.Server {
+  /// What its certificate is to name: the name that the file has for it, or its address.
+  var ownName: String {
+    let written = origin ?? name
+    if let address {
+      guard origin != nil else { return address.port == nil ? "" : address.bareHost }
+    }
+    // `mail.example:993`, `srv:_imaps._tcp.mail.example`: the domain that the records are of.
+    if written.hasPrefix("srv:") {
+      return written.dropFirst(4).split(separator: ".").drop { $0.hasPrefix("_") }
+        .joined(separator: ".")
+    }
+    return String(written.prefix { $0 != ":" })
+  }
+}
+
+extension SocketAddress {
+  /// Without brackets, zone and port.
+  fileprivate var bareHost: String {
+    String(hostDescription.filter { $0 != "[" && $0 != "]" }.prefix { $0 != "%" })
   }
 }
 

@@ -12,6 +12,9 @@ extension Upstreams {
     var checks: HealthChecks?
     /// What was followed before, until that is settled.
     var former: Snapshot?
+    /// What TLS the servers of either are checked through.
+    var transports = Transports()
+    var formerTransports = Transports()
     /// The last good answers, whoever gave them.
     var remembered: Names.Resolution = [:]
     /// By the server's name, as it is served.
@@ -119,7 +122,8 @@ extension Upstreams.State {
     for (index, followed) in [snapshot, former].compactMap({ $0 }).enumerated() {
       let served = followed.serving(resolution)
       servers.formUnion(served.serverNames)
-      for (server, target) in served.checkTargets {
+      let spoken = index == 0 ? transports : formerTransports
+      for (server, target) in served.checkTargets(through: spoken) {
         checkTargets.insert(target)
         if index == 0 { watched[target, default: []].append(server) }
       }
@@ -191,7 +195,7 @@ extension Upstreams.State {
 
 extension Snapshot {
   /// What is checked for which server.
-  fileprivate var checkTargets: [ServerName: CheckTarget] {
+  fileprivate func checkTargets(through transports: Transports) -> [ServerName: CheckTarget] {
     var targets: [ServerName: CheckTarget] = [:]
     for backend in backends {
       guard let check = backend.check else { continue }
@@ -204,7 +208,10 @@ extension Snapshot {
       for server in backend.servers {
         guard let address = server.address else { continue }
         targets[.init(backend: backend.name, server: server.name)] = CheckTarget(
-          address: address, source: backend.source, header: header, settings: check)
+          address: address, source: backend.source, header: header, settings: check,
+          transport: transports.beginning(of: backend.name).map { setup in
+            CheckTransport(setup: setup, name: backend.tls?.name?.text ?? server.ownName)
+          })
       }
     }
     return targets

@@ -115,6 +115,11 @@ package final class Upstreams: Sendable {
   /// new in it a moment to resolve, up to 1.5 s. Until `settle`, all that is known of the former
   /// one is kept, so that to turn back to it loses nothing. [EMFILE, EAGAIN: no thread]
   package func follow(_ snapshot: Snapshot) throws(SystemError) {
+    try follow(snapshot, Transports())
+  }
+
+  /// - Parameter transports: those of the snapshot: what its servers are checked through.
+  func follow(_ snapshot: Snapshot, _ transports: Transports) throws(SystemError) {
     let targets = snapshot.namedTargets
     var (names, before) = state.withLock { ($0.names, $0.snapshot) }
     let wanted = targets.union(before.namedTargets)
@@ -133,7 +138,12 @@ package final class Upstreams: Sendable {
     names?.settle(targets, atMostMs: Upstreams.firstAnswersMs)
     state.withLock { state in
       (state.snapshot, state.names, state.checks) = (snapshot, names, checks)
-      state.former = before == snapshot ? nil : before
+      if before != snapshot {
+        (state.former, state.formerTransports) = (before, state.transports)
+      } else {
+        state.former = nil
+      }
+      state.transports = transports
       state.watch(state.resolution)
       state.served = state.nowServed
       state.isNew = true

@@ -40,8 +40,10 @@ package enum ListenerColumns {
   /// Connections that began to wait for a place, and those that wait no longer.
   package static let queued = reasons + RejectReason.count
   package static let dequeued = queued + 1
+  /// By `HandshakeResult`.
+  package static let handshakes = dequeued + 1
   package static let duration = HistogramColumns(
-    start: dequeued + 1, boundsUs: HistogramColumns.lifetimeUs)
+    start: handshakes + HandshakeResult.allCases.count, boundsUs: HistogramColumns.lifetimeUs)
   static let count = duration.end
 }
 
@@ -110,6 +112,23 @@ package enum HeaderKind: Int, Sendable, CaseIterable {
   }
 }
 
+/// What came of a client's TLS handshake. The raw value is its column.
+package enum HandshakeResult: Int, Sendable, CaseIterable {
+  case full
+  /// By a ticket.
+  case resumed
+  case failed
+
+  /// As in the metrics.
+  package var word: String {
+    switch self {
+    case .full: "full"
+    case .resumed: "resumed"
+    case .failed: "failed"
+    }
+  }
+}
+
 /// The events of a connection's life that are counted. Each is a few additions: no allocation,
 /// no lock, no text.
 extension WorkerCounts {
@@ -136,6 +155,10 @@ extension WorkerCounts {
 
   mutating func came(with header: HeaderKind, listener: Int) {
     listeners.add(listener, ListenerColumns.headers + header.rawValue)
+  }
+
+  mutating func shookHands(_ result: HandshakeResult, listener: Int) {
+    listeners.add(listener, ListenerColumns.handshakes + result.rawValue)
   }
 
   /// By series, as below.

@@ -169,7 +169,9 @@ extension WorkerLoop {
   ) -> Answer {
     let listener = table.listener(ofSocket: event.listener)
     let choice = Router.choice(
-      RuleFacts(hello: hello, client: memory.client, local: memory.local), listener, under: table)
+      RuleFacts(
+        hello: hello, certificate: certificate(of: event.id.slot), client: memory.client,
+        local: memory.local), listener, under: table)
     if let rule = choice.rule {
       rules[event.id.slot] = rule
       if let series = table.series.rule(rule, of: listener) { counts.took(rule: series) }
@@ -327,13 +329,15 @@ extension WorkerLoop {
     _ slot: UInt32, _ memory: ConnectionMemory, _ listener: ListenerEntry, _ entry: BackendEntry,
     _ server: ServerEntry
   ) -> Int? {
+    // Which protocol was agreed to, is known where it ended here.
+    let ended = self.ended(slot)
     let written = header.encode(
       entry.header, entry.tlvs, client: memory.client, local: memory.local,
       HeaderBuffer.Facts(
         id: memory.id, listener: listener.name, backend: entry.name, server: server.name,
         relayed: notes[slot]?.relayed(by: entry.tlvs) ?? [],
         authority: hellos[slot]?.authority ?? [],
-        alpn: hellos[slot]?.alpn ?? []))
+        alpn: ended?.alpn ?? hellos[slot]?.alpn ?? [], tls: ended?.report))
     guard let (length, dropped) = written else { return nil }
     if dropped > 0 { notes[slot, default: HeaderNotes()].dropped = dropped }
     return length
@@ -373,6 +377,7 @@ extension WorkerLoop {
         summary, memory, table, tag: event.listener, endedWallMs: wallMs)
       if let kept = notes[event.id.slot] { record.introduction = .init(kept) }
       if let kept = hellos[event.id.slot] { record.hello = .init(kept) }
+      if !transports.isEmpty, let kept = transports[event.id.slot] { record.note(kept) }
       if !rules.isEmpty, let listener, let rule = rules[event.id.slot] {
         record.rule = table.listeners[listener].rules[rule].name
       }

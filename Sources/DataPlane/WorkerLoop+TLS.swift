@@ -45,13 +45,18 @@ extension WorkerLoop {
     let slot = event.id.slot
     guard var hello = transports[slot]?.hello else { return }
     let facts = worker.facts(event.id, .client)
+    let series = table.series.listeners[table.listener(ofSocket: event.listener)]
     switch event.final {
-    case .timed_out: return end(event, .tlsTimeout, facts)
+    case .timed_out:
+      counts.shookHands(.failed, listener: series)
+      return end(event, .tlsTimeout, facts)
     case .failed, .half_closed:
+      counts.shookHands(.failed, listener: series)
       guard case .noHello(let why) = hello.form else { return end(event, .tlsFailed, facts) }
       return end(event, why, facts)
     case .no, .full: break
     }
+    counts.shookHands(facts?.isResumed == true ? .resumed : .full, listener: series)
     // OpenSSL has understood what our parser has not.
     if case .noHello = hello.form { hello = HelloFacts(.unnamed) }
     transports[slot]?.client = facts

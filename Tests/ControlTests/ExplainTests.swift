@@ -168,6 +168,26 @@ import Testing
     }
   }
 
+  /// docs/examples: TLS ends on 465 and 993, and the servers' plain ports are told so.
+  @Test func stalwart() throws {
+    let path = "docs/examples/stalwart.yaml"
+    let (snapshot, diagnostics) = Snapshot.parse(Array(contents(of: path).utf8), file: path)
+    #expect(diagnostics.lines == [])
+    let made = try #require(snapshot)
+    let ports = made.listeners.map { $0.binds.compactMap(\.port).first }
+    #expect(ports == [25, 465, 993])
+    #expect(made.listeners.map { $0.tls != nil } == [false, true, true])
+    let explainer = Explainer(made)
+    for (listener, port) in [("submissions", 587), ("imaps", 143)] {
+      let told = try explainer.explain(
+        ExplainQuery(listener: listener, from: "203.0.113.7", sni: "mail.example.org"))
+      let backend = try #require(made.backends.first { $0.name == told.backend?.name })
+      #expect(backend.servers.map(\.address?.port) == [UInt16(port)])
+      #expect(backend.sendProxy == .v2 && backend.tlvs.ssl && backend.tls == nil)
+      #expect(told.notes.contains { $0.contains("TLS ends here") }, "\(told.notes)")
+    }
+  }
+
   /// docs/examples: behind STARTTLS the name chooses too; who does not ask is told to.
   @Test func exampleWithStartTLS() throws {
     let path = "docs/examples/starttls.yaml"

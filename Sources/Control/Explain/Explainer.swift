@@ -195,6 +195,10 @@ struct Explainer {
     case .httpProxy:
       notes.append("a forward proxy: --egress tells what becomes of a request")
     case .tcp, .serverFirst:
+      if listener.tls != nil {
+        notes.append("the client's TLS ends here; its certificate is not known to this question")
+        break
+      }
       guard query.sni != nil || !query.alpn.isEmpty else { break }
       notes.append(
         "a \(listener.type.word) listener reads no ClientHello: sni and alpn say nothing")

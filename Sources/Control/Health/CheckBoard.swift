@@ -1,4 +1,5 @@
 internal import Config
+internal import DataPlane
 internal import Routing
 internal import System
 internal import Wire
@@ -214,8 +215,9 @@ final class CheckRun {
   private let target: CheckTarget
   private var socket: Descriptor?
   private var number: Int32 = -1
-  private var dialogue: CheckDialogue?
-  private var unsent: ArraySlice<UInt8> = []
+  var dialogue: CheckDialogue?
+  var unsent: ArraySlice<UInt8> = []
+  private var security: CheckSecurity?
   /// Nothing more needs to be heard once this is sent.
   private var isPassedWhenSent = false
 
@@ -226,6 +228,7 @@ final class CheckRun {
   /// What comes of it when its time is over.
   var tooLate: Outcome {
     guard let dialogue else { return .failed("timed out while connecting") }
+    if isShakingHands { return .failed("timed out in the TLS handshake") }
     return dialogue.isAnswered ? .passed : .failed("timed out waiting for \(dialogue.awaited)")
   }
 
@@ -263,6 +266,16 @@ final class CheckRun {
     }
     var dialogue = CheckDialogue(target.settings.kind, local: local)
     var first = header(from: local)
+    if let transport = target.transport {
+      do throws(TLSProblem) {
+        let security = try CheckSecurity(transport)
+        unsent = (first + security.output())[...]
+        (self.dialogue, self.security) = (dialogue, security)
+        return nil
+      } catch {
+        return .failed("TLS: \(error.reason)")
+      }
+    }
     switch dialogue.begin() {
     case .more: break
     case .send(let bytes): first += bytes
@@ -292,7 +305,12 @@ final class CheckRun {
     }
   }
 
-  private func send() -> Outcome? {
+  /// The handshake is all that is wanted.
+  var isHandshakeAll: Bool { target.settings.kind == .tls }
+
+  private var isShakingHands: Bool { security.map { !$0.isOpen } ?? false }
+
+  func send() -> Outcome? {
     while !unsent.isEmpty {
       do throws(SystemError) {
         unsent = unsent.dropFirst(try Sockets.sendSome(unsent, over: number))
@@ -319,18 +337,31 @@ final class CheckRun {
         if dialogue?.end() == .passed { return .passed }
         return .failed("\(CheckRun.words(error.code)) \(phaseOfEnd)")
       }
-      switch count == 0 ? dialogue?.end() : dialogue?.hear(bytes[...]) {
-      case .more?, nil: if count == 0 { return .failed("closed \(phaseOfEnd)") }
-      case .passed?: return .passed
-      case .failed(let why)?: return .failed(why)
-      case .send(let more)?:
-        unsent += more
-        if let outcome = send() { return outcome }
-      }
+      let isEnd = count == 0
+      let outcome =
+        security.map { decipher($0, bytes, ended: isEnd) }
+        ?? follow(isEnd ? dialogue?.end() : dialogue?.hear(bytes[...]), isEnd: isEnd)
+      if let outcome { return outcome }
+      if isEnd { return .failed("closed \(phaseOfEnd)") }
     }
   }
 
-  private var phaseOfEnd: String { dialogue.map { "without \($0.awaited)" } ?? "while connecting" }
+  /// What comes of a step of the dialogue.
+  func follow(_ step: CheckDialogue.Step?, isEnd: Bool) -> Outcome? {
+    switch step {
+    case .more?, nil: return isEnd ? .failed("closed \(phaseOfEnd)") : nil
+    case .passed?: return .passed
+    case .failed(let why)?: return .failed(why)
+    case .send(let more)?:
+      unsent += security?.say(more) ?? more
+      return send()
+    }
+  }
+
+  private var phaseOfEnd: String {
+    if isShakingHands { return "in the TLS handshake" }
+    return dialogue.map { "without \($0.awaited)" } ?? "while connecting"
+  }
 
   private static func outcome(of code: SystemError.Code) -> Outcome {
     switch code {

@@ -11,6 +11,8 @@ package struct CheckTarget: Hashable, Sendable {
   package let source: SocketAddress?
   package let header: Header
   package let settings: CheckSettings
+  /// Nil speaks plainly.
+  let transport: CheckTransport?
 
   /// What a check says before its protocol's words.
   package enum Header: Hashable, Sendable {
@@ -25,6 +27,16 @@ package struct CheckTarget: Hashable, Sendable {
   package init(
     address: SocketAddress, source: SocketAddress?, header: Header, settings: CheckSettings
   ) {
+    self.init(
+      address: address, source: source, header: header, settings: settings, transport: nil)
+  }
+
+  init(
+    address: SocketAddress, source: SocketAddress?, header: Header, settings: CheckSettings,
+    transport: CheckTransport?
+  ) {
+    // That somebody listens shows without it.
+    self.transport = settings.kind == .connect ? nil : transport
     self.address = address
     self.source = source
     self.header = settings.sendsHeader ? header : .none

@@ -66,6 +66,13 @@ extension MetricFamily {
     "sluice_listener_duration_seconds", .histogram, ["listener"],
     "How long connections lived; counted when they end.")
 
+  static let listenerHandshakes = MetricFamily(
+    "sluice_listener_handshakes_total", .counter, ["listener", "result"],
+    "TLS handshakes with clients where TLS ends: full, resumed by a ticket, or failed.")
+  static let certificateExpiry = MetricFamily(
+    "sluice_certificate_expiry_timestamp_seconds", .gauge, ["listener", "certificate"],
+    "When a certificate that is served is good no longer, in seconds since 1970, by its file.")
+
   static let listenerQueue = MetricFamily(
     "sluice_listener_queue", .gauge, ["listener"], "Connections that wait for a place now.")
   static let listenerQueued = MetricFamily(
@@ -172,11 +179,11 @@ extension MetricFamily {
   package static let all: [MetricFamily] = [
     buildInfo, connections, connectionsLimit, generation, loadedTime, reloads, bans,
     listenerConnections, listenerAccepted, listenerBytes, listenerSpliced, listenerEnds,
-    listenerRejected, listenerHeaders, listenerProbes, listenerDuration, listenerQueue,
-    listenerQueued, ruleTaken, backendConnections, backendDials, backendDialFailures, backendBytes,
-    backendConnect, backendFirstByte, serverUp,
-    serverWeight, serverConnections, serverDials, serverDialFailures, serverBytes, serverConnect,
-    workerUp, workerConnections, workerTurns, workerPromotions, workerDemotions, workerPipes,
+    listenerRejected, listenerHeaders, listenerProbes, listenerDuration, listenerHandshakes,
+    certificateExpiry, listenerQueue, listenerQueued, ruleTaken, backendConnections, backendDials,
+    backendDialFailures, backendBytes, backendConnect, backendFirstByte, serverUp, serverWeight,
+    serverConnections, serverDials, serverDialFailures, serverBytes, serverConnect, workerUp,
+    workerConnections, workerTurns, workerPromotions, workerDemotions, workerPipes,
     workerPipeMisses, workerBuffers, workerOverflows, workerAcceptPaused, workerAcceptPauses,
     logLines, logDropped, logSuppressed, processCPU, processResident, processVirtual,
     processThreads, processStart, processOpenDescriptors, processDescriptorLimit,

@@ -17,6 +17,8 @@ package struct MetricsReading: Sendable {
   package var reloads: [ReloadResult.Outcome: UInt64] = [:]
   package var bans = 0
   package var log = ConnectionLogCounts()
+  /// Those that are served.
+  var certificates: [Transports.Certificate] = []
   package var process: ProcessUse?
   package var descriptors = 0
   package var descriptorLimit: UInt64 = 0
@@ -108,7 +110,27 @@ private struct MetricsPage {
     for listener in counts.listeners {
       text.histogram(.listenerDuration, [listener.row.name], listener.duration)
     }
+    writeTLS()
     writeQueues()
+  }
+
+  /// Only listeners that end TLS have these.
+  private mutating func writeTLS() {
+    let ending = Set(reading.certificates.map(\.listener))
+    text.begin(.listenerHandshakes)
+    for listener in counts.listeners where ending.contains(listener.row.name) {
+      for result in HandshakeResult.allCases {
+        text.sample(
+          .listenerHandshakes, [listener.row.name, result.word], listener.handshakes(result))
+      }
+    }
+    text.begin(.certificateExpiry)
+    var seen: Set<[String]> = []
+    for certificate in reading.certificates {
+      let labels = [certificate.listener, certificate.path]
+      guard seen.insert(labels).inserted else { continue }
+      text.sample(.certificateExpiry, labels, UInt64(max(0, certificate.notAfter)))
+    }
   }
 
   private mutating func writeQueues() {
