@@ -7,7 +7,7 @@ func fuzzEncodeDecode(_ bytes: Span<UInt8>) {
   var area: [UInt8] = []
   while !choices.isEmpty, area.count < 2000 {
     let kind = choices.byte()
-    var value = choices.bytes(atMost: 128)
+    let value = choices.bytes(atMost: 128)
     if kind == ProxyTLV.Kind.crc32c.rawValue { continue }
     if kind == ProxyTLV.Kind.ssl.rawValue {
       area += report(&choices)
