@@ -62,7 +62,9 @@ let package = Package(
     .target(
       name: "CSluice", path: "CSources/CSluice", cSettings: cSettings,
       linkerSettings: [.linkedLibrary("uring"), .linkedLibrary("ssl"), .linkedLibrary("crypto")]),
-    .target(name: "CLibc", path: "CSources/CLibc", cSettings: cSettings),
+    .target(
+      name: "CLibc", path: "CSources/CLibc", cSettings: cSettings,
+      linkerSettings: [.linkedLibrary("crypt")]),
     .target(
       name: "CYAML", path: "CSources/CYAML", cSettings: cSettings,
       linkerSettings: [.linkedLibrary("yaml")]),

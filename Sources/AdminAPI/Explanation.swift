@@ -10,10 +10,21 @@ package struct ExplainQuery: Codable, Hashable, Sendable {
   package var sni: String?
   /// The protocols that it offers.
   package var alpn: [String]
+  /// The URL that a client of a forward proxy asks for. Then `listener` may be empty, for the only
+  /// one there is.
+  package var egress: String?
+  /// Who has logged in to it; nil for nobody.
+  package var user: String?
+
+  /// A client of a forward proxy, where none is named.
+  package static let anyClient = "127.0.0.1"
 
   package init(
-    listener: String, from: String, to: String? = nil, sni: String? = nil, alpn: [String] = []
+    listener: String, from: String, to: String? = nil, sni: String? = nil, alpn: [String] = [],
+    egress: String? = nil, user: String? = nil
   ) {
+    self.egress = egress
+    self.user = user
     self.listener = listener
     self.from = from
     self.to = to
@@ -42,6 +53,8 @@ package struct Explanation: Codable, Hashable, Sendable {
   /// What the client would hear then, in words; nil when nothing.
   package var reply: String?
   package var backend: Backend?
+  /// Of a request to a forward proxy.
+  package var egress: Egress?
   package var timeouts: Timeouts
   /// What there is to say besides, one sentence each.
   package var notes: [String]
@@ -56,6 +69,42 @@ package struct Explanation: Codable, Hashable, Sendable {
       self.name = name
       self.matches = matches
       self.why = why
+    }
+  }
+
+  package struct Egress: Codable, Hashable, Sendable {
+    package var name: String
+    package var url: String
+    package var user: String?
+    /// `allow`, `deny` or `report`: what the rule says, or `deny` where none takes it.
+    package var action: String?
+    /// Whether it goes past the parents, or there are none; nil where it does not come to that.
+    package var isDirect: Bool?
+    /// The entry of `no-proxy` that has it go past the parents.
+    package var bypass: String?
+    /// Why the host's name does not resolve.
+    package var resolution: String?
+    /// What would be dialled, and what is kept from.
+    package var addresses: [Address]
+
+    package struct Address: Codable, Hashable, Sendable {
+      package var address: String
+      package var isAllowed: Bool
+      /// What keeps clients from it: the guard and its range, or a rule.
+      package var why: String?
+
+      package init(address: String, isAllowed: Bool, why: String? = nil) {
+        self.address = address
+        self.isAllowed = isAllowed
+        self.why = why
+      }
+    }
+
+    package init(name: String, url: String, user: String? = nil) {
+      self.name = name
+      self.url = url
+      self.user = user
+      addresses = []
     }
   }
 

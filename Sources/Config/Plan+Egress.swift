@@ -85,4 +85,18 @@ extension EgressConditions {
       return "\(key.rawValue) \(items.prefix(4).joined(separator: " | "))\(more)"
     }
   }
+  /// One of the lists, in the same words.
+  package func words(of condition: EgressCondition) -> String {
+    let list =
+      switch condition {
+      case .user: EgressConditions(users: users)
+      case .source: EgressConditions(sources: sources)
+      case .certificate: EgressConditions(certificates: certificates)
+      case .host: EgressConditions(hosts: hosts)
+      case .address: EgressConditions(addresses: addresses)
+      case .port: EgressConditions(ports: ports)
+      case .method: EgressConditions(methods: methods)
+      }
+    return list.words.first ?? ""
+  }
 }

@@ -67,7 +67,7 @@ extension Reader {
         read(key, node, into: &settings.headBytes) { text throws(Unreadable) in
           let bytes = Int(try Scalar.size(text, limit: 1 << 30))
           guard EgressLimitKey.headSizes.contains(bytes) else {
-            throw Unreadable("\(text) is out of range 1KiB to 64KiB")
+            throw Unreadable("\(text) is out of range 1KiB to 60KiB")
           }
           return bytes
         }

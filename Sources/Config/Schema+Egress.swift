@@ -126,7 +126,7 @@ enum EgressLimitKey: String, SchemaKey {
   case perSource = "per-source"
   case head, fields
 
-  static let headSizes = 1024...64 << 10
+  static let headSizes = 1024...60 << 10
 
   var type: ValueType {
     switch self {

@@ -55,7 +55,7 @@ extension Schema {
     "egress.NAME.limits": [
       "per-user": "tunnels and plain connections of one user at once",
       "per-source": "the same of one client: an IPv4 address, or the /64 of an IPv6 one",
-      "head": "bytes of a request's head, 1KiB to 64KiB",
+      "head": "bytes of a request's head, 1KiB to 60KiB",
       "fields": "header fields of a request",
     ],
     "egress.NAME.timeouts": [

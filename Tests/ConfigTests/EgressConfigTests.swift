@@ -1,4 +1,5 @@
 import Routing
+import TestSupport
 import Testing
 import Wire
 
@@ -262,7 +263,7 @@ import Wire
         "warning: timeouts: a client may have to wait 34s for its answer; above 30s, some give up "
           + "before"),
       ("{ rules: [{ action: allow }], limits: { head: ¦100B } }",
-        "head: 100B is out of range 1KiB to 64KiB"),
+        "head: 100B is out of range 1KiB to 60KiB"),
     ] as [(String, String?)])
   func entries(marked: String, message: String?) {
     let file = EgressConfigTests.file(marked)
@@ -338,5 +339,42 @@ import Wire
           + "parents, no-proxy, settings",
       ])
     #expect(ReloadPlan(from: new, to: new).isEmpty)
+  }
+
+  // ---- the document ------------------------------------------------------------------------
+
+  @Test func examplesOfTheDocumentAreGood() throws {
+    let examples = try ProjectFiles.examples(in: "docs/egress.md")
+    #expect(examples.count == 4)
+    let surroundings = Surroundings(
+      contents: { _, _ in .success(.file(Array("mattermost:\(EgressConfigTests.hash)".utf8))) },
+      variable: { _ in nil })
+    for example in examples {
+      let (snapshot, diagnostics) = Snapshot.parse(
+        Array(example.utf8), file: "f.yaml", surroundings: surroundings)
+      #expect(diagnostics.lines == [] && snapshot != nil, "\(example)")
+    }
+  }
+
+  /// The NO_PROXY that Mattermost's page has is one without entries that never match.
+  @Test func mattermostsVariablesAreGood() throws {
+    let lines = try ProjectFiles.lines("docs/egress.md").map { $0.filter { $0 != " " } }
+    let values = lines.filter { $0.hasPrefix("NO_PROXY=") }.map { String($0.dropFirst(9)) }
+    #expect(values == ["1.2.3.4:567,.internal.example.com,login.example.com"])
+    for value in values {
+      #expect(BypassList(value).entries.allSatisfy { $0.fault == nil })
+    }
+  }
+
+  /// The document names every range of the guard, and no other.
+  @Test func theGuardIsDescribed() throws {
+    let rows = try ProjectFiles.rows(of: "The guard", in: "docs/egress.md")
+    var told: Set<GuardRange> = []
+    for row in rows where !row[1].hasPrefix("NAT64") {
+      for network in row[0].split(separator: ",") {
+        told.insert(GuardRange(try Network(parsing: network.filter { $0 != " " }), row[1]))
+      }
+    }
+    #expect(told == Set(GuardRange.denied))
   }
 }

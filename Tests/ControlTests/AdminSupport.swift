@@ -73,6 +73,11 @@ final class NotedOperations: Operations {
       .init(name: "a", matches: false, why: "wants x"), .init(name: "b", matches: true),
     ]
     (explained.rule, explained.reason, explained.reply) = ("b", "route.rejected", "421")
+    var egress = Explanation.Egress(name: "office", url: "https://a.example", user: "ann")
+    (egress.action, egress.isDirect, egress.bypass) = ("allow", true, "a.example")
+    egress.resolution = "it resolves"
+    egress.addresses = [.init(address: "192.0.2.1", isAllowed: false, why: "the guard")]
+    explained.egress = egress
     explained.backend = .init(
       name: "b", balance: "round-robin", retries: 2,
       servers: [.init(name: "s", weight: 1, isBackup: false, state: .up)], sendProxy: "v2",

@@ -227,4 +227,10 @@ int system_terminal_raw(int descriptor, struct system_terminal *saved);
 int system_terminal_restore(int descriptor, const struct system_terminal *saved);
 int system_terminal_size(int descriptor, uint16_t *columns, uint16_t *rows);
 
+// ---- Passwords (crypt.c) -------------------------------------------------------------------
+
+// 1 when the password is the one that was hashed, 0 when it is another; takes as long as the hash
+// was made to take. [EINVAL: no hash that this libcrypt knows; crypt_r(3)]
+int system_password_matches(const char *password, const char *hash);
+
 #pragma clang assume_nonnull end

@@ -169,14 +169,23 @@ extension AdminRoute {
   ]
 
   private static let explainParameters = [
-    Parameter(name: "listener", isRequired: true, about: "Where it comes in."),
-    Parameter(name: "from", isRequired: true, about: "The client's address, or with a port."),
+    Parameter(name: "listener", about: "Where it comes in; needed without `egress`."),
+    Parameter(
+      name: "from", about: "The client's address, or with a port; needed without `egress`."),
     Parameter(name: "to", about: "The address and port it reaches; the listener's without it."),
     Parameter(name: "sni", about: "The name that its ClientHello asks for."),
     Parameter(name: "alpn", about: "The protocols it offers, with commas between."),
+    Parameter(name: "egress", about: "The URL that a client of a forward proxy asks for."),
+    Parameter(name: "user", about: "Who has logged in to the forward proxy."),
   ]
 
   private static func explainQuery(_ request: AdminRequest) throws(Failure) -> ExplainQuery {
+    if let url = request.parameter("egress") {
+      return ExplainQuery(
+        listener: request.parameter("listener") ?? "",
+        from: request.parameter("from") ?? ExplainQuery.anyClient, egress: url,
+        user: request.parameter("user"))
+    }
     guard let listener = request.parameter("listener"), let from = request.parameter("from") else {
       throw Failure(.invalid, "the parameters \"listener\" and \"from\" are needed")
     }

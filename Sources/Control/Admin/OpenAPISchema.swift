@@ -186,12 +186,28 @@ extension OpenAPISchema {
           "reason?": .text("Why it would be turned away; absent when it would not."),
           "reply?": .text("What the client would hear then."),
           "backend?": .reference("ExplainedBackend"),
+          "egress?": .reference("ExplainedEgress"),
           "timeouts": answer([
             "prefaceMs": .integer(), "connectMs": .integer(),
             "startTLSMs?": .integer("Until a server has begun TLS; of starttls listeners."),
             "idleMs": .integer("0 is off."), "halfClosedMs": .integer("0 is off."),
             "maxAgeMs": .integer("0 is off."),
           ]), "notes": .list(.text()),
+        ])
+      ),
+      (
+        "ExplainedEgress",
+        answer([
+          "name": .text(), "url": .text(), "user?": .text(),
+          "action?": .choice(["allow", "deny", "report"]),
+          "isDirect?": .flag("Whether it goes past the parents, or there are none."),
+          "bypass?": .text("The entry of no-proxy that has it go past the parents."),
+          "resolution?": .text("Why the host's name does not resolve."),
+          "addresses": .list(
+            answer([
+              "address": .text(), "isAllowed": .flag(),
+              "why?": .text("What keeps clients from it."),
+            ])),
         ])
       ),
       (

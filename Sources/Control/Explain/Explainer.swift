@@ -13,7 +13,7 @@ struct Explainer {
   let table: RouteTable
 
   /// Rules that are told of; of a hundred thousand nobody reads all.
-  private static let rulesShown = 50
+  static let rulesShown = 50
   /// Clients choose any; it makes no difference to a rule.
   private static let clientPort: UInt16 = 50_000
 
@@ -29,6 +29,11 @@ struct Explainer {
 
   /// - Throws: `notFound` for a listener that is none, `invalid` for addresses that are none.
   func explain(_ query: ExplainQuery) throws(Failure) -> Explanation {
+    if let url = query.egress {
+      return try explain(query, egress: url) { name, port in
+        HostLookup.addresses(of: name, port: port, snapshot.resolver, atMostMs: 5000)
+      }
+    }
     guard let place = snapshot.listeners.firstIndex(where: { $0.name == query.listener }) else {
       let names = snapshot.listeners.prefix(8).map(\.name).joined(separator: ", ")
       throw Failure(.notFound, "there is no listener \"\(query.listener)\"; there are \(names)")
@@ -65,7 +70,7 @@ struct Explainer {
 
   // ---- what is asked -----------------------------------------------------------------------
 
-  private static func address(_ text: String, _ name: String) throws(Failure) -> SocketAddress {
+  static func address(_ text: String, _ name: String) throws(Failure) -> SocketAddress {
     if text == "unix" { return .unix(path: "") }
     guard let address = SocketAddress(text) ?? SocketAddress(host: text, port: clientPort) else {
       throw Failure(.invalid, "\(name): \"\(text)\" is no address such as 203.0.113.7")
@@ -74,7 +79,7 @@ struct Explainer {
   }
 
   /// The first address of the client's family.
-  private static func address(of listener: Listener, for client: SocketAddress) -> SocketAddress {
+  static func address(of listener: Listener, for client: SocketAddress) -> SocketAddress {
     func family(_ address: SocketAddress) -> Int {
       switch address {
       case .ipv4: 4
@@ -146,7 +151,7 @@ struct Explainer {
     return String(line.prefix { !$0.isNewline })
   }
 
-  private func timeouts(_ listener: Listener, at backend: Int?) -> Explanation.Timeouts {
+  func timeouts(_ listener: Listener, at backend: Int?) -> Explanation.Timeouts {
     let times = snapshot.timeouts(of: listener, at: backend)
     return .init(
       prefaceMs: Int(times.prefaceMs), connectMs: Int(times.connectMs),

@@ -6,11 +6,15 @@ extension Explanation {
   /// For a person to read: several lines, each ended by a line feed, safe to print.
   var text: String {
     var lines = ["\(listener) (\(type)): \(client) -> \(local)\(asksFor)"]
+    if let egress {
+      lines[0] += ", asks for \(egress.url)" + (egress.user.map { " as \($0)" } ?? "")
+    }
     if omitted > 0 { lines.append("  \(omitted) rules before these take it neither") }
     for rule in rules {
       lines.append("  rule \(rule.name): \(rule.why ?? "takes it")")
     }
     if rule == nil, !rules.isEmpty { lines.append("  no rule takes it") }
+    if let egress { lines += told(of: egress) }
     if let backend { lines += told(of: backend) }
     if let reason {
       lines.append("turned away: \(reason)\(reply.map { "; the client hears \($0)" } ?? "")")
@@ -27,6 +31,21 @@ extension Explanation {
     }
     lines += notes.map { "note: \($0)" }
     return lines.map { Visible.line($0) + "\n" }.joined()
+  }
+
+  private func told(of egress: Egress) -> [String] {
+    var lines: [String] = []
+    if egress.action == "report" { lines.append("allowed, and reported") }
+    if let entry = egress.bypass {
+      lines.append("goes past the parents: no-proxy has \(entry)")
+    } else if let isDirect = egress.isDirect {
+      lines.append(isDirect ? "goes directly: there are no parents" : "goes through a parent")
+    }
+    if let resolution = egress.resolution { lines.append("  \(resolution)") }
+    return lines
+      + egress.addresses.map { address in
+        "  \(address.address): \(address.why ?? "allowed")"
+      }
   }
 
   private var asksFor: String {
@@ -99,7 +118,10 @@ extension Ctl {
   }
 
   private static func parameters(_ query: ExplainQuery) -> String {
-    var parts = ["listener=\(encoded(query.listener))", "from=\(encoded(query.from))"]
+    var parts = ["from=\(encoded(query.from))"]
+    if !query.listener.isEmpty { parts.append("listener=\(encoded(query.listener))") }
+    if let egress = query.egress { parts.append("egress=\(encoded(egress))") }
+    if let user = query.user { parts.append("user=\(encoded(user))") }
     if let to = query.to { parts.append("to=\(encoded(to))") }
     if let sni = query.sni { parts.append("sni=\(encoded(sni))") }
     if !query.alpn.isEmpty {

@@ -61,6 +61,13 @@ package final class EgressPlan: Sendable {
     return table.decide(request, address: address, isDirect: isDirect)
   }
 
+  /// What a rule asks for that a request has not; nil when the rule would take it.
+  package func missing(
+    _ rule: Int, _ request: EgressRequest, address: SocketAddress?
+  ) -> EgressCondition? {
+    table.missing(rule, request, address: address)
+  }
+
   /// Whether it goes past the parents, or there are none.
   package func isDirect(_ target: EgressTarget) -> Bool {
     parents == nil || bypass.match(target) != nil

@@ -79,6 +79,11 @@ package struct EgressRequest: Hashable, Sendable {
   }
 }
 
+/// One of the things that a rule asks for.
+package enum EgressCondition: Hashable, Sendable, CaseIterable {
+  case user, source, certificate, host, address, port, method
+}
+
 /// What the rules say to a request.
 package enum EgressAnswer: Hashable, Sendable {
   /// By the rule at this place; `isReported` is told apart in log and metrics.
@@ -122,7 +127,7 @@ struct EgressRuleTable: Sendable {
     while let place = candidate(request.target.host, from: floor) {
       floor = place + 1
       let rule = rules[Int(place)]
-      guard takes(rule.conditions, request) else { continue }
+      guard missing(rule.conditions, request) == nil else { continue }
       if !rule.conditions.addresses.isEmpty {
         guard let known else {
           if isDirect { return .needsAddress }
@@ -148,23 +153,43 @@ struct EgressRuleTable: Sendable {
     return min(named, other ?? named)
   }
 
-  /// Whether everything but host and address holds.
-  private func takes(_ wanted: EgressConditions, _ request: EgressRequest) -> Bool {
+  /// What a rule asks for that a request has not; nil when the rule would take it.
+  func missing(
+    _ rule: Int, _ request: EgressRequest, address: SocketAddress?
+  ) -> EgressCondition? {
+    let wanted = rules[rule].conditions
+    if !wanted.hosts.isEmpty {
+      guard case .name(let name) = request.target.host,
+        wanted.hosts.contains(where: { $0.matches(name) })
+      else { return .host }
+    }
+    if let missing = missing(wanted, request) { return missing }
+    guard !wanted.addresses.isEmpty else { return nil }
+    var known = address
+    if known == nil, case .address(let asked) = request.target.host { known = asked }
+    guard let known, wanted.addresses.contains(where: { $0.contains(known) }) else {
+      return .address
+    }
+    return nil
+  }
+
+  /// The same of everything but host and address.
+  private func missing(_ wanted: EgressConditions, _ request: EgressRequest) -> EgressCondition? {
     if !wanted.users.isEmpty {
-      guard let user = request.user, wanted.users.contains(user) else { return false }
+      guard let user = request.user, wanted.users.contains(user) else { return .user }
     }
     if !wanted.sources.isEmpty {
       guard let source = request.source, wanted.sources.contains(where: { $0.contains(source) })
-      else { return false }
+      else { return .source }
     }
     if !wanted.certificates.isEmpty {
       guard wanted.certificates.contains(where: { request.certificate.contains($0) }) else {
-        return false
+        return .certificate
       }
     }
     if !wanted.ports.isEmpty {
-      guard wanted.ports.contains(where: { $0.contains(request.target.port) }) else { return false }
+      guard wanted.ports.contains(where: { $0.contains(request.target.port) }) else { return .port }
     }
-    return wanted.methods.isEmpty || wanted.methods.contains(request.method)
+    return wanted.methods.isEmpty || wanted.methods.contains(request.method) ? nil : .method
   }
 }
