@@ -177,7 +177,9 @@ extension Schema {
       "ciphers":
         "those of TLS 1.3 begin with TLS_; of a version that has none here, and when absent: "
         + "ECDHE with AEAD, as OpenSSL orders them",
-      "groups": "key exchanges, the best first; absent: OpenSSL's own choice",
+      "groups":
+        "key exchanges, the best first; absent: X25519MLKEM768 if OpenSSL has it (3.5), X25519, "
+        + "P-256, P-384",
       "alpn":
         "protocols, the best first; a client that offers only others is refused. Absent: none is "
         + "agreed to",
