@@ -2,6 +2,8 @@
 
 usage: proxy_package.py encode COUNT SEED     print COUNT headers made by the package
        proxy_package.py decode                read headers, one in hexadecimal per line
+       proxy_package.py ssl                   likewise, and print what their SSL TLV says: client,
+                                              verify, and the texts in hexadecimal, `-` if absent
 
 Every line of output is `HEX FIELDS`, or `HEX refused WHY`. FIELDS are the version, `local` or
 `proxy`, the addresses as ADDRESS PORT ADDRESS PORT (or PATH PATH, in hexadecimal, `-` if empty), or
@@ -109,8 +111,18 @@ def encode(count, seed):
             print(V2.pack(result).hex(), describe(2, result))
 
 
+def ssl_words(data):
+    ssl = V2.unpack(data).tlv.ssl
+    texts = [ssl.version, ssl.cn, ssl.cipher, ssl.sig_alg, ssl.key_alg]
+    return " ".join([str(int(ssl.client)), str(int(ssl.verify))] + [
+        "-" if text is None else text.encode().hex() for text in texts])
+
+
 if sys.argv[1] == "encode":
     encode(int(sys.argv[2]), int(sys.argv[3]))
+elif sys.argv[1] == "ssl":
+    for line in sys.stdin:
+        print(ssl_words(bytes.fromhex(line)))
 else:
     for line in sys.stdin:
         try:
