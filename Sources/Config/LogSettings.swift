@@ -89,4 +89,6 @@ package enum LogField: String, CaseIterable, Hashable, Sendable {
   case tlsMs = "tls_ms"
   case tlsFailure = "tls_failure"
   case upstreamTLSFailure = "upstream_tls_failure"
+  /// Of a forward proxy: whose credentials were good, what was last asked for, what came of it.
+  case user, method, target, address, reported, parent, requests, status
 }

@@ -130,7 +130,7 @@ struct Beginning {
     let settings = PoolSettings(
       events: hasRing ? .ring : .epoll, workers: facts.workers,
       maxConnections: snapshot.limits.maxConnections,
-      descriptors: descriptors, failures: upstreams.failures)
+      descriptors: descriptors, failures: upstreams.failures, names: upstreams.lookups)
     do throws(WorkerPool.Failure) {
       return try WorkerPool(
         settings, table: passage.next.table, bans: bans.table, listening: passage.step.opened,

@@ -90,6 +90,12 @@ package struct ConnectionLogLine: Sendable {
       named += tls.cipher.utf8.count
     }
     named += record.upstreamTLSFailure?.utf8.count ?? 0
+    if let egress = record.egress {
+      named += egress.user?.utf8.count ?? 0
+      named += egress.method.utf8.count + egress.host.utf8.count + 6
+      named += egress.rule?.utf8.count ?? 0
+      named += egress.parent?.utf8.count ?? 0
+    }
     if let hello = record.hello { named += hello.serverName.count + hello.protocols.count }
     return ConnectionLogLine.mostPlainBytes + openings.count + 12 * named
   }
@@ -146,7 +152,7 @@ extension ConnectionLogLine {
     case .reason: text(index, record.reason, &line)
     case .sender, .header, .tlvs, .senderID, .tlvsDropped, .firstBytes:
       if let introduction = record.introduction { append(index, of: introduction, to: &line) }
-    case .rule: text(index, record.rule, &line)
+    case .rule: text(index, record.rule ?? record.egress?.rule, &line)
     case .sni, .alpn, .ech:
       if let hello = record.hello { append(index, of: hello, to: &line) }
     case .startTLS:
@@ -156,6 +162,8 @@ extension ConnectionLogLine {
       if let tls = record.tls { append(index, of: tls, to: &line) }
     case .upstreamTLSFailure:
       if let failure = record.upstreamTLSFailure { text(index, failure, &line) }
+    case .user, .method, .target, .address, .reported, .parent, .requests, .status:
+      if let egress = record.egress { append(index, of: egress, to: &line) }
     }
   }
 
@@ -206,6 +214,23 @@ extension ConnectionLogLine {
     case .sni: bytes(index, hello.serverName, &line)
     case .alpn: bytes(index, hello.protocols, &line)
     case .ech: truth(index, hello.offersECH, &line)
+    default: break
+    }
+  }
+
+  /// Only lines of forward proxies that were asked for something have these.
+  private func append(
+    _ index: Int, of egress: ConnectionRecord.Egress, to line: inout OutputSpan<UInt8>
+  ) {
+    switch fields[index] {
+    case .user: text(index, egress.user, &line)
+    case .method: text(index, egress.method, &line)
+    case .target: text(index, "\(egress.host):\(egress.port)", &line)
+    case .address: address(index, egress.address, &line)
+    case .reported where egress.isReported: truth(index, true, &line)
+    case .parent: text(index, egress.parent, &line)
+    case .requests where egress.requests > 1: number(index, UInt64(egress.requests), &line)
+    case .status where egress.status > 0: number(index, UInt64(egress.status), &line)
     default: break
     }
   }

@@ -101,6 +101,8 @@ package final class Upstreams: Sendable {
 
   /// For the workers.
   package let failures: FailureBoard
+  /// For those of forward proxies.
+  package let lookups: Lookups
   private let state: Guarded<State>
   private let events = Guarded<EventHub?>(nil)
   private let thread = Guarded<Thread?>(nil)
@@ -108,6 +110,7 @@ package final class Upstreams: Sendable {
   /// Nothing is asked and nobody is checked before `follow`. [EMFILE]
   package init(_ snapshot: Snapshot) throws(SystemError) {
     failures = try FailureBoard()
+    lookups = try Lookups(snapshot.resolver)
     state = Guarded(State(snapshot: snapshot, served: Served()))
   }
 
@@ -120,6 +123,8 @@ package final class Upstreams: Sendable {
 
   /// - Parameter transports: those of the snapshot: what its servers are checked through.
   func follow(_ snapshot: Snapshot, _ transports: Transports) throws(SystemError) {
+    lookups.use(snapshot.resolver)
+    if snapshot.listeners.contains(where: { $0.type == .httpProxy }) { try lookups.start() }
     let targets = snapshot.namedTargets
     var (names, before) = state.withLock { ($0.names, $0.snapshot) }
     let wanted = targets.union(before.namedTargets)
@@ -192,6 +197,7 @@ package final class Upstreams: Sendable {
     failures.wake()
     thread.withLock { $0?.join() }
     names?.stop()
+    lookups.stop()
     checks?.stop()
   }
 

@@ -44,6 +44,8 @@ package struct ConnectionRecord: Sendable, Equatable {
   package var hello: Hello?
   /// The rule that took it; nil where none did.
   package var rule: String?
+  /// Of a forward proxy, once a request was read.
+  package var egress: Egress?
   /// Why we turned it away, `dial.refused` for one; nil when we did not.
   package var reason: String?
   /// Of a STARTTLS listener: whether the client asked for TLS and was told to begin.
@@ -149,6 +151,48 @@ extension ConnectionRecord {
     package var failure = ""
 
     package init() {}
+  }
+}
+
+extension ConnectionRecord {
+  /// What a forward proxy was last asked for, and what became of it.
+  package struct Egress: Sendable, Equatable {
+    /// Whose credentials were found good.
+    package var user: String?
+    /// As it was sent. Bytes from outside, though of a token only.
+    package var method: String
+    /// As in a URL.
+    package var host: String
+    package var port: UInt16
+    /// Of that host: the last one dialled, or the one that the guard denied.
+    package var address: SocketAddress?
+    /// The rule that allowed or denied it; nil where none did.
+    package var rule: String?
+    /// The rule's action is `report`.
+    package var isReported: Bool
+    /// The parent it went through.
+    package var parent: String?
+    /// Of the connection so far.
+    package var requests: Int
+    /// Of the reply: 0 without one.
+    package var status: Int
+
+    package init(
+      method: String, host: String, port: UInt16, user: String? = nil,
+      address: SocketAddress? = nil, rule: String? = nil, isReported: Bool = false,
+      parent: String? = nil, requests: Int = 1, status: Int = 0
+    ) {
+      self.user = user
+      self.method = method
+      self.host = host
+      self.port = port
+      self.address = address
+      self.rule = rule
+      self.isReported = isReported
+      self.parent = parent
+      self.requests = requests
+      self.status = status
+    }
   }
 }
 

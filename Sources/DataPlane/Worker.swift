@@ -119,6 +119,28 @@ internal import Wire
   /// Gives up an upstream that has got nothing of the client's: another dial may follow.
   func redial(_ id: sluice_id, _ error: Int32) { _ = unsafe sluice_worker_redial(raw, id, error) }
 
+  /// Dials by `route`; what the upstream says is held, and the client's half does as `up` says.
+  func dial(
+    _ id: sluice_id, by route: inout sluice_route, up: sluice_half_answer, consuming: UInt32
+  ) -> sluice_result {
+    unsafe withUnsafePointer(to: &route) { pointer in
+      var answer = sluice_answer()
+      answer.up = up
+      answer.down = .held
+      answer.consumed = consuming
+      unsafe answer.route = unsafe pointer
+      return unsafe sluice_worker_answer(raw, id, &answer)
+    }
+  }
+
+  /// Lets go of an upstream between two exchanges: a redial event without an error follows.
+  func release(_ id: sluice_id) -> Bool { unsafe sluice_worker_release(raw, id) == .done }
+
+  /// As `redial`, and says whether one follows.
+  func giveUp(_ id: sluice_id, _ error: Int32) -> Bool {
+    unsafe sluice_worker_redial(raw, id, error) == .done
+  }
+
   /// Holds the client's bytes behind the `consumed` ones, up to `limit`, and asks at each arrival.
   /// `withinMs` sets the deadline; nil leaves it as it is.
   func hold(_ id: sluice_id, limit: Int, withinMs: UInt32?, consuming consumed: Int = 0) {

@@ -19,6 +19,9 @@ extension WorkerLoop {
     guard var memory = worker.memory(event.id), memory.isAsked else { return accepted(event) }
     guard let table = generations.table(memory.generation) else { return }
     let ending = Ending(event.final)
+    if !exchanges.isEmpty, exchanges[event.id.slot] != nil {
+      return exchanged(event, memory, table, ending)
+    }
     switch memory.phase {
     // Both of its sides had asked, and it was settled by what the other one said.
     case .none: break
@@ -151,6 +154,9 @@ extension WorkerLoop {
       return follow(.reject(.banned), event, &memory, table)
     }
     let listener = table.listener(ofSocket: event.listener)
+    if table.listeners[listener].egress != nil {
+      return beginExchange(event, &memory, table, ending)
+    }
     if let plan = table.listeners[listener].startTLS {
       return greet(event, &memory, table, plan, ending, behind: consumed)
     }
@@ -212,6 +218,7 @@ extension WorkerLoop {
   }
 
   mutating func dialFailed(_ event: sluice_event) {
+    if !exchanges.isEmpty, exchanges[event.id.slot] != nil { return exchangeLost(event) }
     guard var memory = worker.memory(event.id), let server = memory.server,
       let table = generations.table(memory.generation)
     else { return worker.reject(event.id, reason: RejectReason.noRoute.number) }
@@ -357,6 +364,7 @@ extension WorkerLoop {
       counts.accepted(listener: table.series.listeners[listener])
     }
     leaveRace(event.id.slot, table)
+    let egress = exchanges.isEmpty ? nil : leaveExchange(event.id.slot, listener, memory, table)
     let left = giveBack(&memory, table)
     leave(memory, table, listener: listener)
     if !waits.isEmpty, let wait = waits.removeValue(forKey: event.id.slot) {
@@ -381,6 +389,7 @@ extension WorkerLoop {
       if !rules.isEmpty, let listener, let rule = rules[event.id.slot] {
         record.rule = table.listeners[listener].rules[rule].name
       }
+      record.egress = egress
       sink.add(record)
     }
     if !notes.isEmpty { notes[event.id.slot] = nil }

@@ -129,6 +129,10 @@ extension WorkerLoop {
       end(wait, isSeated: false)
     }
     if rejectSecured(event, reason, table) { return }
+    if let plan = table.socket(tag: event.listener).flatMap({ table.listeners[$0.listener].egress })
+    {
+      return refuse(event, plan, reason)
+    }
     if !hellos.isEmpty, let hello = hellos[event.id.slot] {
       guard let alert = reason.alert else {
         return worker.reject(event.id, reason: reason.number)

@@ -30,6 +30,7 @@ extension WorkerLoop {
 
   /// The dial is slow: a second one begins beside it, if there is a server for it that has a place.
   mutating func slow(_ event: sluice_event) {
+    if !exchanges.isEmpty, exchangeSlow(event) { return }
     guard var memory = worker.memory(event.id), let first = memory.server,
       let table = generations.table(memory.generation),
       let second = router.rival(
@@ -78,6 +79,7 @@ extension WorkerLoop {
   /// Of two dials one goes on alone. The other's place is given back; when the second goes on, it
   /// is told what it would have been told as the first.
   mutating func raced(_ event: sluice_event) {
+    if !exchanges.isEmpty, exchangeRaced(event) { return }
     guard var memory = worker.memory(event.id), let table = generations.table(memory.generation),
       let dials = families[event.id.slot], dials.isRacing
     else { return }

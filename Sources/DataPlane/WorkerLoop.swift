@@ -36,6 +36,9 @@ struct WorkerLoop: ~Copyable {
   var waits: [UInt32: Waiting] = [:]
   /// By slot, of connections that were dialled to both families of a name.
   var families: [UInt32: FamilyDials] = [:]
+  /// By slot, of connections of forward proxies.
+  var exchanges: [UInt32: Exchange] = [:]
+  let names: (any NameLookup)?
   let room: WaitingRoom
   var counts = WorkerCounts()
   var liveBytes = LiveBytes()
@@ -57,7 +60,8 @@ struct WorkerLoop: ~Copyable {
 
   init(
     _ worker: consuming Worker, _ outfit: Outfit, index: Int, mailbox: Mailbox,
-    identities: SharedTable, room: WaitingRoom, sink: (any RecordSink)?, failures: FailureBoard?
+    identities: SharedTable, room: WaitingRoom, sink: (any RecordSink)?, failures: FailureBoard?,
+    names: (any NameLookup)?
   ) throws(SystemError) {
     // More would run into the memory of the next slot.
     precondition(MemoryLayout<ConnectionMemory>.size <= ConnectionMemory.bytesPerSlot)
@@ -75,6 +79,7 @@ struct WorkerLoop: ~Copyable {
     self.room = room
     self.sink = sink
     self.failures = failures
+    self.names = names
     lookAtNeeds()
     mailbox.open(self.worker.waker)
     for socket in sockets { listen(socket) }

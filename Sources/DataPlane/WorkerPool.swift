@@ -17,11 +17,14 @@ package struct PoolSettings: Sendable {
   package var descriptors: Int
   /// Who hears of servers that fail; nil is nobody.
   package var failures: FailureBoard?
+  /// Who knows the addresses of names that clients ask for; nil knows none.
+  package var names: (any NameLookup)?
 
   package init(
     events: EventSource? = nil, workers: Int, cpus: [Int] = [], maxConnections: Int,
-    descriptors: Int, failures: FailureBoard? = nil
+    descriptors: Int, failures: FailureBoard? = nil, names: (any NameLookup)? = nil
   ) {
+    self.names = names
     self.events = events
     self.workers = workers
     self.cpus = cpus
@@ -159,7 +162,7 @@ package final class WorkerPool: Sendable {
     do throws(SystemError) {
       return try WorkerLoop(
         worker, outfit, index: index, mailbox: mailbox, identities: shared.identities,
-        room: shared.room, sink: sink?(index), failures: settings.failures)
+        room: shared.room, sink: sink?(index), failures: settings.failures, names: settings.names)
     } catch { throw StartError(error) }
   }
 

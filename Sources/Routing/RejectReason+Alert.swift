@@ -17,7 +17,8 @@ extension RejectReason {
       .internalError
     case .ruleClosed, .banned, .proxyNoAddress, .clientGone, .headerTimeout, .headerUntrusted,
       .headerUnknown, .helloProbe, .helloTimeout, .preambleTimeout, .preambleQuit, .preamble,
-      .tlsTimeout, .tlsFailed, .egress, .parser:
+      .tlsTimeout, .tlsFailed, .egress, .http, .requestTimeout, .badResponse, .responseTimeout,
+      .parser:
       nil
     }
   }

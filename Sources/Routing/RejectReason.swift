@@ -62,6 +62,14 @@ package enum RejectReason: Error, Hashable, Sendable {
   case noConsent
   /// What was wrong with what a server said before TLS.
   case consent(StartTLSClient.Fault)
+  /// A request of a forward proxy's client was not whole in time.
+  case requestTimeout
+  /// An origin server made no sense, or ended without a response.
+  case badResponse
+  /// It did not begin to respond in time.
+  case responseTimeout
+  /// What was wrong with a request.
+  case http(HTTPFault)
   /// Why a forward proxy turned a client away.
   case egress(EgressReason)
   /// A client whose TLS is ended here did not come to the end of its handshake in time.
@@ -76,14 +84,15 @@ package enum RejectReason: Error, Hashable, Sendable {
   private static let plain: [RejectReason] =
     simple + StartTLSServer.Fault.allCases.map { .preamble($0) }
     + StartTLSClient.Fault.allCases.map { .consent($0) }
-    + EgressReason.allCases.map { .egress($0) }
+    + EgressReason.allCases.map { .egress($0) } + HTTPFault.allCases.map { .http($0) }
   private static let simple: [RejectReason] = [
     .noRoute, .dialRefused, .dialTimeout, .dialUnreachable, .dialNoLocalAddress, .dialFailed,
     .noBuffers, .proxyNoAddress, .clientGone, .headerTimeout, .headerUntrusted, .headerUnknown,
     .helloProbe, .helloTimeout, .helloUnnamed, .helloMisnamed,
     .noServer, .banned, .backendFull, .listenerFull, .sourceFull, .sourceRate, .queueFull,
     .queueTimeout, .dialReset, .ruleRejected, .ruleClosed, .preambleTimeout, .preambleQuit,
-    .consentTimeout, .noConsent, .tlsTimeout, .tlsFailed, .dialTLS,
+    .consentTimeout, .noConsent, .tlsTimeout, .tlsFailed, .dialTLS, .requestTimeout,
+    .badResponse, .responseTimeout,
   ]
   /// Parser codes begin here, by their position in `Reason.Code.allCases`.
   private static let firstParserNumber: UInt32 = 1000
@@ -162,6 +171,10 @@ package enum RejectReason: Error, Hashable, Sendable {
     case .consentTimeout: "starttls.server-timeout"
     case .noConsent: "starttls.no-consent"
     case .consent(let fault): fault.rawValue
+    case .requestTimeout: "http.request-timeout"
+    case .badResponse: "http.bad-response"
+    case .responseTimeout: "http.response-timeout"
+    case .http(let fault): fault.rawValue
     case .egress(let reason): reason.rawValue
     case .tlsTimeout: "tls.handshake-timeout"
     case .tlsFailed: "tls.handshake"

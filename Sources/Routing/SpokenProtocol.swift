@@ -25,7 +25,8 @@ package enum SpokenProtocol: String, Sendable, Hashable, CaseIterable {
     case .preambleTimeout: tooSlow
     case .ruleClosed, .banned, .proxyNoAddress, .clientGone, .headerTimeout, .headerUntrusted,
       .headerUnknown, .helloProbe, .helloTimeout, .helloUnnamed, .helloMisnamed, .preambleQuit,
-      .preamble, .tlsTimeout, .tlsFailed, .egress, .parser:
+      .preamble, .tlsTimeout, .tlsFailed, .egress, .http, .requestTimeout, .badResponse,
+      .responseTimeout, .parser:
       nil
     }
   }

@@ -334,7 +334,7 @@ package struct ResolvedServer: Hashable, Sendable {
 }
 
 extension SocketAddress {
-  fileprivate init?(_ value: DNSReply.Value, port: UInt16) {
+  init?(_ value: DNSReply.Value, port: UInt16) {
     switch value {
     case .ipv4(let word): self = .ipv4(word, port: port)
     case .ipv6(let high, let low):
@@ -345,7 +345,7 @@ extension SocketAddress {
 }
 
 extension DNSReply.Value {
-  fileprivate var isUsable: Bool {
+  var isUsable: Bool {
     switch self {
     // 224.0.0.0/4 and 240.0.0.0/4: RFC 5771; RFC 1112 section 4.
     case .ipv4(let word): word != 0 && word >> 28 < 14

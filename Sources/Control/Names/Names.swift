@@ -222,8 +222,10 @@ private struct NameWork: ~Copyable {
 }
 
 extension NameBook.Finding {
+  static let noSuchName = "no such name"
+
   /// What a question's end says of its name.
-  fileprivate init(_ outcome: NameQueries.Outcome, to kind: DNSReply.Kind) {
+  init(_ outcome: NameQueries.Outcome, to kind: DNSReply.Kind) {
     switch outcome {
     case .reply(let bytes):
       do throws(DNSReply.Fault) {
@@ -237,7 +239,7 @@ extension NameBook.Finding {
         self = .failed("the name server's reply is broken")
       }
     case .noData: self = .absent
-    case .noName: self = .failed("no such name")
+    case .noName: self = .failed(NameBook.Finding.noSuchName)
     case .serverFailed: self = .failed("the name server failed")
     case .refused: self = .failed("the name server refused to answer")
     case .timedOut: self = .failed("no name server answered in time")
