@@ -286,6 +286,7 @@ internal import Wire
   let raw: OpaquePointer
   let identities: SharedTable
   let room = WaitingRoom()
+  let desk = CredentialDesk()
 
   /// Sources counted at once, for each connection there may be: with a quarter of the entries in
   /// use, no bucket overflows. 68 bytes each, of address space first; a page that no source ever

@@ -128,11 +128,12 @@ extension WorkerLoop {
     if !waits.isEmpty, let wait = waits.removeValue(forKey: event.id.slot) {
       end(wait, isSeated: false)
     }
-    if rejectSecured(event, reason, table) { return }
-    if let plan = table.socket(tag: event.listener).flatMap({ table.listeners[$0.listener].egress })
+    if let listener = table.socket(tag: event.listener).map({ table.listeners[$0.listener] }),
+      let plan = listener.egress, listener.tls == nil || exchanges[event.id.slot] != nil
     {
       return refuse(event, plan, reason)
     }
+    if rejectSecured(event, reason, table) { return }
     if !hellos.isEmpty, let hello = hellos[event.id.slot] {
       guard let alert = reason.alert else {
         return worker.reject(event.id, reason: reason.number)

@@ -39,6 +39,7 @@ struct WorkerLoop: ~Copyable {
   /// By slot, of connections of forward proxies.
   var exchanges: [UInt32: Exchange] = [:]
   let names: (any NameLookup)?
+  let desk: CredentialDesk
   let room: WaitingRoom
   var counts = WorkerCounts()
   var liveBytes = LiveBytes()
@@ -61,7 +62,7 @@ struct WorkerLoop: ~Copyable {
   init(
     _ worker: consuming Worker, _ outfit: Outfit, index: Int, mailbox: Mailbox,
     identities: SharedTable, room: WaitingRoom, sink: (any RecordSink)?, failures: FailureBoard?,
-    names: (any NameLookup)?
+    names: (any NameLookup)?, desk: CredentialDesk
   ) throws(SystemError) {
     // More would run into the memory of the next slot.
     precondition(MemoryLayout<ConnectionMemory>.size <= ConnectionMemory.bytesPerSlot)
@@ -80,6 +81,7 @@ struct WorkerLoop: ~Copyable {
     self.sink = sink
     self.failures = failures
     self.names = names
+    self.desk = desk
     lookAtNeeds()
     mailbox.open(self.worker.waker)
     for socket in sockets { listen(socket) }

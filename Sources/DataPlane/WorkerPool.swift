@@ -162,7 +162,8 @@ package final class WorkerPool: Sendable {
     do throws(SystemError) {
       return try WorkerLoop(
         worker, outfit, index: index, mailbox: mailbox, identities: shared.identities,
-        room: shared.room, sink: sink?(index), failures: settings.failures, names: settings.names)
+        room: shared.room, sink: sink?(index), failures: settings.failures, names: settings.names,
+        desk: shared.desk)
     } catch { throw StartError(error) }
   }
 
@@ -335,7 +336,10 @@ package final class WorkerPool: Sendable {
     return replies.map { $0?.wait(atMostMs: WorkerPool.replyMs) }
   }
 
-  package func stopAndJoin() { WorkerPool.stop(members) }
+  package func stopAndJoin() {
+    WorkerPool.stop(members)
+    shared.desk.stop()
+  }
 }
 
 /// What a worker starts with.

@@ -62,9 +62,17 @@ extension WorkerLoop {
     let consumed = UInt32(exchange.headLength)
     exchange.headLength = 0
     let up = exchange.isTunnel ? sluice_half_answer.held : exchange.upAnswer
+    let group = ask.table.backends[backend]
     let result = entry.address.withEndpoint { endpoint in
       route.address = endpoint
-      return worker.dial(ask.id, by: &route, up: up, consuming: consumed)
+      guard let tls = group.tls else {
+        return worker.dial(ask.id, by: &route, up: up, consuming: consumed)
+      }
+      return unsafe tls.withSetup(ofServer: server - group.servers.lowerBound) { setup, name in
+        unsafe route.tls = unsafe setup
+        route.tls_name = name
+        return worker.dial(ask.id, by: &route, up: up, consuming: consumed)
+      }
     }
     if result == .done || result == .not_dialled { counts.dialled(server, in: ask.table) }
     follow(result, ask, &exchange)

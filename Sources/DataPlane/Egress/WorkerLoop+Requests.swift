@@ -27,6 +27,7 @@ extension WorkerLoop {
   ) {
     guard var exchange = exchanges[event.id.slot], let ask = ask(event, memory, table, ending)
     else { return }
+    if beginsTLS(ask, exchange) { return secure(ask, memory) }
     switch (exchange.stage, event.side) {
     case (.head, .client): readRequest(ask, &exchange, withinMs: nil)
     case (.head, .upstream): upstreamEnded(ask)
@@ -44,6 +45,21 @@ extension WorkerLoop {
       break
     }
     keep(exchange, of: event.id)
+  }
+
+  /// Whether a new client speaks TLS with the proxy, which its first byte tells: no request begins
+  /// with that of a handshake record (RFC 8446 section 5.1).
+  private func beginsTLS(_ ask: EgressAsk, _ exchange: Exchange) -> Bool {
+    exchange.stage == .head && exchange.requests == 0 && ask.listener.tls != nil
+      && ask.event.side == .client && ask.event.length > 0 && ask.event.heldBytes[0] == 0x16
+      && transports[ask.id.slot] == nil
+  }
+
+  /// It is asked again when its handshake is done.
+  private mutating func secure(_ ask: EgressAsk, _ memory: ConnectionMemory) {
+    var memory = memory
+    exchanges[ask.id.slot] = nil
+    awaitHello(ask.event, &memory, ask.table, ask.ending, behind: 0)
   }
 
   func ask(
