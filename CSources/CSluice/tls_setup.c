@@ -11,6 +11,8 @@ enum { LIST_BYTES = 1024 };  // a list of ciphers or groups, its NUL included
 
 // TLS 1.2 with forward secrecy and AEAD only: what RFC 9325 section 4.2 recommends.
 static const char default_ciphers[] = "ECDHE+AESGCM:ECDHE+CHACHA20";
+// Those of Mozilla's intermediate configuration. OpenSSL's own have X448 and P-521, too.
+static const char default_groups[] = "X25519:P-256:P-384";
 
 // ---- problems ----------------------------------------------------------------------------------
 
@@ -200,8 +202,8 @@ static bool lists_use(struct sluice_tls_setup *setup, const struct sluice_tls_op
   if (!list_copy(list, options->suites) ||
       (options->suites.length > 0 && SSL_CTX_set_ciphersuites(openssl, list) != 1))
     return wrong(problem, sluice_tls_input_suites, 0, "no cipher match");
-  if (!list_copy(list, options->groups) ||
-      (options->groups.length > 0 && SSL_CTX_set1_groups_list(openssl, list) != 1))
+  const char *groups = options->groups.length > 0 ? list : default_groups;
+  if (!list_copy(list, options->groups) || SSL_CTX_set1_groups_list(openssl, groups) != 1)
     return wrong(problem, sluice_tls_input_groups, 0, "no such group");
   return true;
 }

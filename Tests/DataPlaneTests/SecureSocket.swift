@@ -1,3 +1,4 @@
+import CSluice
 import System
 import TestSupport
 
@@ -182,4 +183,9 @@ struct TLSFixture: Sendable {
     change(&options)
     return try TLSClientSetup(options)
   }
+}
+
+extension sluice_id {
+  /// No other connection's, unlike the slot.
+  var key: UInt64 { UInt64(slot) << 32 | UInt64(generation) }
 }

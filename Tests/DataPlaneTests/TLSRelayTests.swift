@@ -79,26 +79,26 @@ import Testing
     let server = try fixture.serverSetup(tickets: TicketKeys())
     var route = Route(to: to, prefix: Array("prefix ".utf8))
     if sides.hasUpstream { route.tls = try fixture.clientSetup() }
-    let stages = Guarded<[UInt32: Stage]>([:])
+    let stages = Guarded<[UInt64: Stage]>([:])
     return { [route] hands, seen in
       guard seen.kind == .ask else {
         if seen.kind == .redial { hands.reject(seen.id) }
         return
       }
-      let stage = stages.withLock { $0[seen.id.slot] ?? .accepted }
+      let stage = stages.withLock { $0[seen.id.key] ?? .accepted }
       switch stage {
       case .accepted where !sides.hasClient: hands.answer(seen.id, .relay(route))
       case .accepted:
         hands.answer(seen.id, .hold(65536))
-        stages.withLock { $0[seen.id.slot] = .hello }
+        stages.withLock { $0[seen.id.key] = .hello }
       case .hello where seen.bytes.isEmpty:
         hands.reject(seen.id)
-        stages.withLock { $0[seen.id.slot] = nil }
+        stages.withLock { $0[seen.id.key] = nil }
       case .hello:
         var answer = Answer.hold(65536)
         answer.tls = server
         hands.answer(seen.id, answer)
-        stages.withLock { $0[seen.id.slot] = .shaking }
+        stages.withLock { $0[seen.id.key] = .shaking }
       case .shaking:
         if seen.final == .no {
           #expect(seen.bytes.isEmpty)
@@ -107,7 +107,7 @@ import Testing
         } else {
           hands.reject(seen.id)
         }
-        stages.withLock { $0[seen.id.slot] = nil }
+        stages.withLock { $0[seen.id.key] = nil }
       }
     }
   }

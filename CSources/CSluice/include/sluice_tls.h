@@ -68,7 +68,7 @@ struct SLUICE_SAFE sluice_tls_options {
   uint16_t max_version;
   struct sluice_bytes ciphers;      // TLS 1.2, OpenSSL's list; empty: ECDHE with AEAD
   struct sluice_bytes suites;       // TLS 1.3; empty: OpenSSL's
-  struct sluice_bytes groups;       // empty: OpenSSL's
+  struct sluice_bytes groups;       // empty: X25519, P-256 and P-384
   struct sluice_bytes alpn;         // as in the extension: each name behind its length
   struct sluice_bytes authorities;  // PEM; for a client's setup empty means the system's
   struct sluice_bytes name;         // server: whose sessions these are; others resume none of them
