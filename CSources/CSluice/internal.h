@@ -467,7 +467,7 @@ void transport_shake(struct sluice_worker *w, struct connection *c);
 bool transport_dialled(struct sluice_worker *w, struct connection *c);
 ssize_t transport_recv(struct sluice_worker *w, struct connection *c, int half, void *to,
                        size_t most);
-enum flush transport_flush(struct sluice_worker *w, struct side *side);
+enum flush transport_flush(struct sluice_worker *w, struct connection *c, struct side *side);
 bool transport_flushed(const struct side *side);
 bool transport_seal(struct side *to, const uint8_t *bytes, size_t length);
 bool transport_finish(struct sluice_worker *w, struct connection *c, int half);

@@ -188,7 +188,7 @@ static enum step copy_seal(struct sluice_worker *w, struct connection *c, int i,
   }
   if (!transport_seal(to, w->scratch, length)) return relay_write_failed(w, c, i, errno);
   relay_note(w, c, i, false);
-  enum flush flushed = transport_flush(w, to);
+  enum flush flushed = transport_flush(w, c, to);
   if (flushed == FLUSH_BROKEN) return relay_write_failed(w, c, i, to->tls->error);
   return flushed == FLUSHED ? STEP_MOVED : STEP_BLOCKED;
 }
@@ -196,14 +196,25 @@ static enum step copy_seal(struct sluice_worker *w, struct connection *c, int i,
 // How much may be read at once for a destination that speaks TLS, 0 when it must wait.
 static size_t copy_sealable(struct sluice_worker *w, struct connection *c, int i) {
   struct side *to = half_to(c, i);
-  enum flush flushed = transport_flush(w, to);
+  enum flush flushed = transport_flush(w, c, to);
   if (flushed == FLUSH_BROKEN) (void)relay_write_failed(w, c, i, to->tls->error);
   if (flushed != FLUSHED) return 0;
   if (buffers_left(w)) return SEAL_BYTES - REST_SMALL;
+  uint32_t waiting = buffer_length(c->halves[i].rest);
+  if (waiting > 0 && waiting <= SEAL_BYTES) return waiting;  // it gives its own
   // Who has nothing to seal needs no buffer.
   if (relay_waits(&c->halves[i]) || relay_may_read(&c->halves[i], half_from(c, i)))
     preface_starve(w, c);
   return 0;
+}
+
+// No buffer is left but that of the rest, which what is sealed of it then takes.
+static enum step copy_seal_last(struct sluice_worker *w, struct connection *c, int i) {
+  struct half *half = &c->halves[i];
+  size_t length = buffer_length(half->rest);
+  memcpy(w->scratch, half->rest->data + half->rest->start, length);
+  buffer_give(w, &half->rest);
+  return copy_seal(w, c, i, length);
 }
 
 static enum step copy_step(struct sluice_worker *w, struct connection *c, int i, size_t most) {
@@ -213,7 +224,8 @@ static enum step copy_step(struct sluice_worker *w, struct connection *c, int i,
     enum state was = c->state;
     most = copy_sealable(w, c, i);
     if (c->state != was) return STEP_BROKEN;
-    if (most == 0) return STEP_BLOCKED;
+    if (most == 0 || !half_to(c, i)->writable) return STEP_BLOCKED;
+    if (!buffers_left(w)) return copy_seal_last(w, c, i);
   } else if (!half_from(c, i)->plain) {
     most = BUFFER_BYTES;
   }

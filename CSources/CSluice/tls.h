@@ -7,7 +7,6 @@
 
 enum {
   SEAL_BYTES = 3 * 16384,       // at once: three full records, which with theirs fit a buffer
-  REPLY_ROOM = 8192,            // of the buffer, for what OpenSSL itself says while it reads
   RECORDS_PER_READ = 8,         // of which one may bring no bytes
   HANDSHAKE_STEPS = 8,          // calls, each of which may bring no news
   NAME_BYTES = 256,             // a host name has 253
@@ -39,7 +38,7 @@ struct tls {
   struct side *side;
   struct buffer *in;   // came before TLS began, or from the caller: OpenSSL's first bytes
   struct buffer *out;  // said, and not taken by the kernel
-  struct buffer own[2];     // detached: what `in` and `out` are
+  struct buffer own[2];     // what `in` and `out` are: detached, or `out` without the pool
   struct sluice_certificate *certificate;  // the other side's, once it was asked for
   uint64_t began_ns;
   uint64_t handshake_us;
@@ -52,6 +51,7 @@ struct tls {
   bool fin;       // the other side's FIN was read, or the caller's word for it
   bool said_end;  // close_notify stands in `out` or went out
   bool starved;   // no buffer was left
+  bool reading;   // what is said meanwhile takes no buffer that the reader may need
   char name[NAME_BYTES];
   char failure[SLUICE_TLS_REASON];
 };
@@ -63,7 +63,7 @@ enum tls_step tls_handshake(struct tls *tls, uint64_t now_ns);
 enum tls_step tls_read(struct tls *tls, uint8_t *to, size_t most, size_t *got);
 bool tls_seal(struct tls *tls, const uint8_t *bytes, size_t length);
 bool tls_say_end(struct tls *tls);
-bool tls_has_room(const struct tls *tls);
 void tls_free(struct tls *_Nullable *_Nonnull slot);
 void tls_drop_buffers(struct tls *tls);
+void tls_give_out(struct tls *tls);
 void tls_facts(struct tls *tls, struct sluice_tls_facts *facts);  // tls_facts.c

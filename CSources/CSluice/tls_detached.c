@@ -57,8 +57,7 @@ enum sluice_tls_step sluice_tls_stream_read(struct sluice_tls_stream *stream, ui
   size_t got = 0;
   *count = 0;
   // Records without bytes are no reason to stop: what was received is bounded.
-  while (t->stage == TLS_OPEN && tls_has_room(t) && tls_read(t, to, most, &got) == TLS_AGAIN)
-    continue;
+  while (t->stage == TLS_OPEN && tls_read(t, to, most, &got) == TLS_AGAIN) continue;
   *count = (uint32_t)got;
   return got > 0 ? sluice_tls_step_open : stream_step(t);
 }

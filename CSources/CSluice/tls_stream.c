@@ -62,11 +62,33 @@ static int bio_read(BIO *bio, char *to, size_t most, size_t *got) {
   return 0;
 }
 
-// Takes all or nothing. What is said after the end of what may be said is dropped.
+// The pool's last buffer is the reader's. What OpenSSL says while it reads, such as the answer to
+// a key update, is short and rare, and so has memory of its own then.
+static void out_of_own(struct tls *t) {
+  uint32_t left = t->worker->buffers_max - t->worker->buffers_used;
+  if (left >= 2) return;
+  t->own[1] = (struct buffer){.data = malloc(BUFFER_BYTES)};
+  if (t->own[1].data) t->out = &t->own[1];
+}
+
+// `out` is empty, or is to be.
+void tls_give_out(struct tls *t) {
+  if (t->out != &t->own[1]) {
+    buffer_give(t->worker, &t->out);
+    return;
+  }
+  free(t->own[1].data);
+  t->own[1].data = NULL;
+  t->out = NULL;
+}
+
+// Takes all or nothing: what OpenSSL wants to say itself and finds no room for, it says with its
+// next call.
 static int bio_write(BIO *bio, const char *bytes, size_t length, size_t *done) {
   struct tls *t = BIO_get_data(bio);
   BIO_clear_retry_flags(bio);
   *done = 0;
+  if (t->worker && t->reading && !t->out) out_of_own(t);
   enum sluice_result kept =
       buffer_append(t->worker, &t->out, (const uint8_t *)bytes, length);
   if (kept == sluice_result_done) {
@@ -124,7 +146,7 @@ struct tls *tls_make(struct sluice_worker *w, struct sluice_tls_setup *setup) {
 void tls_drop_buffers(struct tls *t) {
   if (!t->worker) return;
   buffer_give(t->worker, &t->in);
-  buffer_give(t->worker, &t->out);
+  tls_give_out(t);
 }
 
 void tls_free(struct tls **slot) {
@@ -268,12 +290,6 @@ enum tls_step tls_handshake(struct tls *t, uint64_t now_ns) {
 
 // ---- bytes -------------------------------------------------------------------------------------
 
-// Whether OpenSSL may be asked to read, which may make it say something.
-bool tls_has_room(const struct tls *t) {
-  if (t->out) return buffer_length(t->out) <= BUFFER_BYTES - REPLY_ROOM;
-  return buffers_left(t->worker);
-}
-
 // Reads up to `most` bytes, of several records where they are there. With TLS_DONE and TLS_NOTHING
 // there may be some.
 enum tls_step tls_read(struct tls *t, uint8_t *to, size_t most, size_t *got) {
@@ -282,7 +298,9 @@ enum tls_step tls_read(struct tls *t, uint8_t *to, size_t most, size_t *got) {
   for (int record = 0; record < RECORDS_PER_READ && *got < most; record++) {
     size_t n = 0;
     before_call(t);
+    t->reading = true;
     int result = SSL_read_ex(t->ssl, to + *got, most - *got, &n);
+    t->reading = false;
     if (result == 1) {
       *got += n;
       continue;

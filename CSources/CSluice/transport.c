@@ -32,7 +32,8 @@ void transport_begin(struct connection *c, struct tls *tls) {
   up->bytes -= buffer_length(up->held);  // none of them is the client's own
   tls->in = up->held;
   tls->out = c->halves[1].rest;
-  tls->fin = up->eof;
+  tls->fin = up->eof;  // behind what is not read yet
+  up->eof = false;
   up->held = c->halves[1].rest = NULL;
   up->ask = false;
   up->final = sluice_final_no;
@@ -88,7 +89,7 @@ bool transport_shaking(const struct side *side) {
 static enum tls_step transport_step(struct sluice_worker *w, struct connection *c,
                                     struct side *side) {
   struct tls *t = side->tls;
-  enum flush before = transport_flush(w, side);
+  enum flush before = transport_flush(w, c, side);
   if (before == FLUSH_BLOCKED && t->blocked) return TLS_NOTHING;
   if (before == FLUSH_BROKEN) return TLS_BROKEN;
   if (t->blocked && !side->readable) return TLS_NOTHING;
@@ -96,8 +97,9 @@ static enum tls_step transport_step(struct sluice_worker *w, struct connection *
   w->shakes++;
   enum tls_step step = tls_handshake(t, sys_now_ns());
   if (step == TLS_NOTHING && t->blocked) side->readable = false;
+  if (step == TLS_DONE) side->readable = true;  // there may be bytes behind it that were read
   bool filled = step == TLS_NOTHING && !t->blocked;
-  enum flush after = transport_flush(w, side);
+  enum flush after = transport_flush(w, c, side);
   if (after == FLUSH_BROKEN && step != TLS_BROKEN) return TLS_BROKEN;
   if (step == TLS_ROOM) preface_starve(w, c);
   return filled && after == FLUSHED ? TLS_AGAIN : step;
@@ -182,14 +184,10 @@ ssize_t transport_recv(struct sluice_worker *w, struct connection *c, int half, 
   struct tls *t = from->tls;
   if (c->state == STATE_FAREWELL) return transport_drop_raw(from, to, most);
   if (t->stage != TLS_OPEN) return nothing_read(t->error != 0 ? t->error : EBADMSG);
-  if (!tls_has_room(t)) {
-    if (!t->out) preface_starve(w, c);
-    return nothing_read(EAGAIN);
-  }
   size_t got = 0;
   enum tls_step step = tls_read(t, to, most, &got);
   // An alert, or a key update's answer. That the kernel does not take it is found when it matters.
-  if (t->out) (void)transport_flush(w, from);
+  if (t->out) (void)transport_flush(w, c, from);
   if (step == TLS_NOTHING && t->blocked) from->readable = false;
   if (got > 0) return (ssize_t)got;
   switch (step) {
@@ -216,7 +214,7 @@ bool transport_flushed(const struct side *side) {
 }
 
 // Sends what was sealed. FLUSH_BROKEN: the side is dead, `error` says of what.
-enum flush transport_flush(struct sluice_worker *w, struct side *side) {
+enum flush transport_flush(struct sluice_worker *w, struct connection *c, struct side *side) {
   struct tls *t = side->tls;
   if (buffer_length(t->out) > 0) {
     if (!side->writable) return FLUSH_BLOCKED;
@@ -229,13 +227,14 @@ enum flush transport_flush(struct sluice_worker *w, struct side *side) {
       return FLUSH_BROKEN;
     }
     size_t done = sent > 0 ? (size_t)sent : 0;
+    if (done > 0) c->active_ms = w->now_ms;
     t->out->start += (uint32_t)done;
     if (done < part.iov_len) {
       side->writable = false;
       return FLUSH_BLOCKED;
     }
   }
-  buffer_give(w, &t->out);
+  tls_give_out(t);
   return FLUSHED;
 }
 
@@ -278,7 +277,7 @@ bool transport_finish(struct sluice_worker *w, struct connection *c, int half) {
     return false;
   }
   // With a dead socket there is nobody to be told.
-  return transport_flush(w, to) != FLUSH_BLOCKED;
+  return transport_flush(w, c, to) != FLUSH_BLOCKED;
 }
 
 // Nothing more is said.

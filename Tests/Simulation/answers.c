@@ -1,5 +1,6 @@
 // The caller's side: every event gets a random legal answer.
 #include "simulation.h"
+#include "tls.h"
 
 enum { LITERAL_MAX = 70000 };
 
@@ -37,6 +38,7 @@ uint64_t literal_length(void) {
 
 static void give_reject(struct deal *d, uint64_t reply_length) {
   struct connection *c = connection_of(d);
+  if (!transport_speaks(&c->sides[0])) reply_length = 0;
   struct before b = before_of(d, c);
   uint32_t stream;
   struct sluice_bytes reply = literal(client_bytes, reply_length, &stream);
@@ -191,6 +193,8 @@ static void draft_route(struct draft *draft, uint64_t held) {
   if (chance(150)) r->bandwidth = between(100000, 20000000);
   if (chance(100)) r->shared_bandwidth = between(300000, 50000000);
   r->bucket = (uint32_t)below(2);
+  if (chance(250)) r->tls = toy_setup(false);
+  coverage.tls_second += r->tls != NULL;
   draft->answer.route = r;
   draft_half(draft, &draft->answer.up, held);
   draft_half(draft, &draft->answer.down, 0);
@@ -217,6 +221,17 @@ static void decide_early(struct deal *d, const struct sluice_event *e) {
   bool last = e && e->final != sluice_final_no;
   if (world.profile.crowd && !last && chance(900)) roll = 70;  // all wait for the same moment
   if (last && roll >= 60 && roll < 98) roll = 0;
+  // Nothing but an end can come of a handshake that came to nothing, or to no end.
+  if (!transport_speaks(&c->sides[0])) roll = 97;
+  bool begins = c->sides[0].plain && !last && held > 0 && !world.profile.crowd && chance(300);
+  if (begins && roll < 86) {
+    draft_consume(&draft, held - 1);
+    draft_hold(&draft, &draft.answer.up, 0);
+    draft.answer.tls = toy_setup(true);
+    coverage.tls_first++;
+    give_answer(d, &draft);
+    return;
+  }
   if (roll < 60 || held == BUFFER_BYTES) {
     draft_consume(&draft, held);
     draft_route(&draft, held - draft.answer.consumed);

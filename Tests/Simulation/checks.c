@@ -1,6 +1,7 @@
 // What must hold: after every step, when nothing is left to do, when a connection has ended, and
 // at the end of a seed.
 #include "simulation.h"
+#include "tls.h"
 
 #define MS(ns) ((ns) / NS_PER_MS)
 
@@ -56,6 +57,8 @@ static uint32_t check_buffers(const struct connection *c, uint32_t slot) {
   for (int i = 0; i < 2; i++) {
     const struct half *half = &c->halves[i];
     count += (half->held != NULL) + (half->rest != NULL);
+    const struct tls *t = c->sides[i].tls;
+    if (t) count += (t->in && t->in != &t->own[0]) + (t->out && t->out != &t->own[1]);
     if (c->queued) continue;
     MUST(!half->held || buffer_length(half->held) > 0, "slot %u half %d: held is empty", slot, i);
     MUST(!half->rest || buffer_length(half->rest) > 0, "slot %u half %d: rest is empty", slot, i);
@@ -268,6 +271,9 @@ static bool takes(const struct fake_socket *s) {
   return socket_writable(s) || s->dead || s->error || s->fin_out;
 }
 
+// Of what TLS has read or sealed.
+static bool lies(const struct buffer *buffer) { return buffer_length(buffer) > 0; }
+
 static bool gives(const struct fake_socket *s) {
   return s->receive.length > 0 || s->fin_in || s->dead || s->error;
 }
@@ -279,12 +285,16 @@ static void quiet_half(const struct connection *c, uint32_t slot, int i) {
   bool starved = c->starved && !buffers_left(world.worker);
   bool waits = buffer_length(half->rest) > 0 || half->piped > 0 ||
                (half->mode == sluice_mode_relay && buffer_length(half->held) > 0);
+  const struct side *side = &c->sides[i];
+  const struct side *other = &c->sides[1 - i];
+  waits = waits || (!other->plain && lies(other->tls->out));
   bool shut = half->shut || c->sides[1 - i].reset;
   MUST(!waits || shut || starved || !takes(to),
        "slot %u half %d: bytes wait (rest %u, pipe %u, held %u) though they could be sent", slot,
        i, buffer_length(half->rest), half->piped, buffer_length(half->held));
   bool rests = half->rest_ms > 0 && half->rest_ms + TICK_SLACK_MS > world.worker->now_ms;
-  bool reads = !half->eof && gives(from) && !starved && !rests;
+  bool ahead = !side->plain && lies(side->tls->in);
+  bool reads = !half->eof && (gives(from) || ahead) && !starved && !rests;
   if (half->mode == sluice_mode_relay && half->limit > 0)
     MUST(!reads || shut || waits || !takes(to), "slot %u half %d: bytes wait to be read", slot, i);
   if (half->mode == sluice_mode_relay && half->limit == 0)

@@ -316,6 +316,10 @@ void model_second(struct deal *d, const struct said *_Nullable first);
 void answer_events(uint32_t count);
 void answer_unasked(void);
 void answer_facts(void);
+
+// toy.c
+struct sluice_tls_setup *toy_setup(bool server);
+
 void answer_kill_all(uint32_t tag);
 struct connection *connection_of(const struct deal *d);
 void give_kill(struct deal *d);
@@ -353,6 +357,7 @@ void check_end(void);
   X(dial_refused) X(dial_never) X(reset_sent) X(reset_received) X(timed_out) X(vanished) \
   X(promotions) X(demotions) X(pipe_misses) X(accept_pauses) X(starved) X(asked_first) \
   X(asked_limit) X(asked_bytes) X(asked_full) X(asked_half_closed) X(asked_timed_out) \
+  X(tls_begun) X(tls_failed) X(tls_shaken) X(tls_ahead) X(tls_first) X(tls_second) \
   X(asked_open) X(redialled) X(released) X(outlived) X(routed) X(held) X(parked) X(facts) \
   X(sent_client) X(sent_upstream) \
   X(discarded) X(rejected) X(killed) X(killed_all) X(unlistened) X(stale) X(no_buffer) \
