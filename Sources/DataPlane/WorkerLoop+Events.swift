@@ -364,7 +364,9 @@ extension WorkerLoop {
       counts.accepted(listener: table.series.listeners[listener])
     }
     leaveRace(event.id.slot, table)
-    let egress = exchanges.isEmpty ? nil : leaveExchange(event.id.slot, listener, memory, table)
+    let egress =
+      exchanges.isEmpty && tunnels.isEmpty
+      ? nil : leaveExchange(event.id.slot, listener, memory, table)
     let left = giveBack(&memory, table)
     leave(memory, table, listener: listener)
     if !waits.isEmpty, let wait = waits.removeValue(forKey: event.id.slot) {

@@ -38,6 +38,8 @@ struct WorkerLoop: ~Copyable {
   var families: [UInt32: FamilyDials] = [:]
   /// By slot, of connections of forward proxies.
   var exchanges: [UInt32: Exchange] = [:]
+  /// Those that are tunnels by now.
+  var tunnels: [UInt32: Tunnel] = [:]
   let names: (any NameLookup)?
   let desk: CredentialDesk
   let room: WaitingRoom

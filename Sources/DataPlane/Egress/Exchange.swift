@@ -43,6 +43,12 @@ struct Exchange {
     case parent(Int)
   }
 
+  /// Of its user and its source, in the table of identities.
+  struct Entries {
+    var user: UInt32?
+    var source: UInt32?
+  }
+
   var stage = Stage.head
   var scan = HTTPHeadScan()
   var responseScan = HTTPHeadScan()
@@ -99,8 +105,7 @@ struct Exchange {
   /// Bytes of its next request are held.
   var hasMore = false
   var hasEnded = false
-  /// Of its user and its source, in the table of identities.
-  var entries: (user: UInt32?, source: UInt32?) = (nil, nil)
+  var entries = Entries()
 
   /// It is over, and the next one is waited for.
   mutating func finish() {
@@ -115,6 +120,15 @@ struct Exchange {
     didBegin = false
     isReused = true
   }
+}
+
+/// What is kept of a connection that has become a tunnel.
+struct Tunnel {
+  /// Without rule and parent, which the table names.
+  var told: ConnectionRecord.Egress
+  let rule: Int?
+  let isDirect: Bool
+  var entries = Exchange.Entries()
 }
 
 /// A question about a connection of a forward proxy, with what it is answered by.

@@ -22,6 +22,7 @@ extension WorkerLoop {
     switch verdict {
     case .valid:
       request.user = credentials.user
+      exchange.credentials = nil
       return true
     case .pending: park(.verifying, ask.plan.settings.authMs, ask, &exchange)
     case .invalid: refuse(ask, &exchange, .egress(.badCredentials))

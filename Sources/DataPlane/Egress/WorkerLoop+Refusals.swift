@@ -63,24 +63,36 @@ extension WorkerLoop {
   mutating func leaveExchange(
     _ slot: UInt32, _ listener: Int?, _ memory: ConnectionMemory, _ table: RouteTable
   ) -> ConnectionRecord.Egress? {
-    guard let exchange = exchanges.removeValue(forKey: slot) else { return nil }
-    if let entry = exchange.entries.user { identities.give(entry) }
-    if let entry = exchange.entries.source { identities.give(entry) }
-    guard let request = exchange.request else { return nil }
-    var told = ConnectionRecord.Egress(
-      method: request.method, host: "\(request.target.host)", port: request.target.port)
-    told.user = request.user
-    told.address = exchange.address
-    if let plan = listener.flatMap({ table.listeners[$0].egress }), let rule = exchange.rule,
+    var tunnel = tunnels.removeValue(forKey: slot)
+    if let exchange = exchanges.removeValue(forKey: slot) {
+      give(exchange.entries)
+      guard let told = told(of: exchange) else { return nil }
+      tunnel = Tunnel(told: told, rule: exchange.rule, isDirect: exchange.isDirect)
+    }
+    guard var tunnel else { return nil }
+    give(tunnel.entries)
+    if let plan = listener.flatMap({ table.listeners[$0].egress }), let rule = tunnel.rule,
       plan.rules.indices.contains(rule)
     {
-      told.rule = plan.rules[rule].name
+      tunnel.told.rule = plan.rules[rule].name
     }
-    told.isReported = exchange.isReported
-    told.parent = exchange.isDirect ? nil : memory.server.map { table.servers[$0].name }
-    told.requests = exchange.requests
-    told.status = exchange.status
-    return told
+    tunnel.told.parent = tunnel.isDirect ? nil : memory.server.map { table.servers[$0].name }
+    return tunnel.told
+  }
+
+  private func give(_ entries: Exchange.Entries) {
+    if let entry = entries.user { identities.give(entry) }
+    if let entry = entries.source { identities.give(entry) }
+  }
+
+  /// All but what the table knows; nil before the first request.
+  func told(of exchange: Exchange) -> ConnectionRecord.Egress? {
+    exchange.request.map { request in
+      ConnectionRecord.Egress(
+        method: request.method, host: "\(request.target.host)", port: request.target.port,
+        user: request.user, address: exchange.address, isReported: exchange.isReported,
+        requests: exchange.requests, status: exchange.status)
+    }
   }
 }
 
@@ -110,7 +122,10 @@ struct EgressReply {
       switch fault {
       case .headTooLong, .manyFields: 431
       case .badVersion: 505
-      default: 400
+      case .badLine, .badTarget, .notForProxy, .badLineEnd, .folded, .badName, .badValue, .nul,
+        .noHost, .manyHosts, .badHost, .badLength, .manyLengths, .bothLengths, .badCoding,
+        .manyCredentials, .badChunk, .badTrailer, .truncated:
+        400
       }
     case .requestTimeout: 408
     case .badResponse: 502
@@ -125,10 +140,16 @@ struct EgressReply {
       case .busy: 503
       }
     case .dialTimeout: 504
-    case .dialRefused, .dialUnreachable, .dialNoLocalAddress, .dialReset, .dialFailed, .noConsent:
+    case .dialRefused, .dialUnreachable, .dialNoLocalAddress, .dialReset, .dialFailed, .dialTLS,
+      .noConsent:
       502
     case .banned, .ruleRejected, .ruleClosed: 403
-    default: 503
+    // Limits and the like, and what cannot come to a forward proxy's client.
+    case .noRoute, .noServer, .backendFull, .listenerFull, .sourceFull, .sourceRate, .queueFull,
+      .queueTimeout, .noBuffers, .proxyNoAddress, .clientGone, .headerTimeout, .headerUntrusted,
+      .headerUnknown, .helloProbe, .helloTimeout, .helloUnnamed, .helloMisnamed, .tlsTimeout,
+      .tlsFailed, .preambleTimeout, .preambleQuit, .preamble, .consentTimeout, .consent, .parser:
+      503
     }
   }
 
@@ -145,9 +166,14 @@ struct EgressReply {
     case .dialTimeout: "The origin server could not be reached in time"
     case .dialRefused: "The origin server refused the connection"
     case .dialUnreachable: "There is no way to the origin server"
-    case .dialNoLocalAddress, .dialReset, .dialFailed, .noConsent:
+    case .dialNoLocalAddress, .dialReset, .dialFailed, .dialTLS, .noConsent:
       "The origin server could not be reached"
-    default: "Not now: \(reason.code)"
+    case .banned, .ruleRejected, .ruleClosed, .noRoute, .noServer, .backendFull, .listenerFull,
+      .sourceFull, .sourceRate, .queueFull, .queueTimeout, .noBuffers, .proxyNoAddress,
+      .clientGone, .headerTimeout, .headerUntrusted, .headerUnknown, .helloProbe, .helloTimeout,
+      .helloUnnamed, .helloMisnamed, .tlsTimeout, .tlsFailed, .preambleTimeout, .preambleQuit,
+      .preamble, .consentTimeout, .consent, .parser:
+      "Not now: \(reason.code)"
     }
   }
 }

@@ -72,8 +72,16 @@ extension WorkerLoop {
       client: memory.client)
   }
 
-  /// Nothing is kept of a connection that was closed meanwhile.
-  mutating func keep(_ exchange: Exchange, of id: sluice_id) { exchanges[id.slot] = exchange }
+  /// Of a tunnel only what will be told of it is kept: it may stand for days.
+  mutating func keep(_ exchange: Exchange, of id: sluice_id) {
+    guard exchange.stage == .tunnel, let told = told(of: exchange) else {
+      exchanges[id.slot] = exchange
+      return
+    }
+    exchanges[id.slot] = nil
+    tunnels[id.slot] = Tunnel(
+      told: told, rule: exchange.rule, isDirect: exchange.isDirect, entries: exchange.entries)
+  }
 
   // ---- a request ---------------------------------------------------------------------------
 
