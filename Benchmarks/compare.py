@@ -27,7 +27,7 @@ import time
 from pathlib import Path
 
 import self_test
-from contenders import ADDRESSES, HOST, ROUTED, Contender
+from contenders import ADDRESSES, HOST, ROUTED, Contender, make_certificate
 
 HERE = Path(__file__).resolve().parent
 STANDARD_CONTENDERS = ["haproxy-forced", "haproxy-auto", "nginx", "direct", "sluice",
@@ -64,11 +64,19 @@ class Workload:
         self.header = "none"
         self.bytes_each = 0
         parts = name.split("-")
+        secured = {"tls": "full", "resumed": "resumed"}.get(parts[0])
+        if secured:
+            parts = parts[1:]
         self.kind = parts[0]
         try:
             getattr(self, f"_read_{self.kind}")(*parts[1:])
         except (AttributeError, TypeError, ValueError):
             sys.exit(f"compare: unknown workload {name}\n{WORKLOAD_HELP}")
+        if secured:
+            if self.header != "none":
+                sys.exit(f"compare: {name}: the listener that ends TLS sends no header")
+            self.header = "tls"
+            self.arguments += ["--tls", secured]
 
     def _read_bulk(self, direction, streams):
         if direction not in ("up", "down", "duplex"):
@@ -107,7 +115,8 @@ class Workload:
 WORKLOAD_HELP = """workloads: bulk-(up|down|duplex)-STREAMS, rtt-SIZE-CONNECTIONS, open-SIZE-RATE,
   churn[-client][-v1|-v2|-sni]-CONNECTIONS (the backend closes first, or the client; with a PROXY
   header; routed by the name in a ClientHello), idle-CONNECTIONS;
-  sizes are bytes, or KiB with a k behind them"""
+  sizes are bytes, or KiB with a k behind them; tls- before any of them: over TLS that the proxy
+  ends, every handshake a full one, or resumed-: every one but the first a resumed one"""
 
 
 def read_size(text):
@@ -124,6 +133,7 @@ class Bench:
         self.as_user = options.as_user
         self.proxy_core = options.proxy_core
         self.sluice = options.sluice
+        self.certificate = make_certificate(directory, options.key)
         self.failed = []
 
     def command(self, contender, workload, extra=()):
@@ -156,15 +166,20 @@ class Bench:
 
     def check_integrity(self, contender):
         """Duplex transfers with half-closes, every byte checked. True when all of them passed."""
-        workload = Workload("rtt-64-1")
-        workload.arguments = ["--workload", "integrity", "--connections", "16", "--count", "64"]
-        answer = self.run_load(contender, workload, 5)
-        if answer["errors"] == 0 and answer["count"] == 64:
-            print(f"integrity through {contender.name}: ok", flush=True)
-            return True
-        print(f"integrity through {contender.name}: FAILED, left out: {answer.get('first_error')}")
-        self.failed.append(f"integrity {contender.name}")
-        return False
+        for name in ("rtt-64-1", "tls-rtt-64-1"):
+            workload = Workload(name)
+            if not contender.can_send(workload.header):
+                continue
+            workload.arguments[:2] = ["--workload", "integrity"]
+            workload.arguments += ["--connections", "16", "--count", "64"]
+            answer = self.run_load(contender, workload, 5)
+            if answer["errors"] or answer["count"] != 64:
+                print(f"integrity through {contender.name} ({workload.header}): FAILED, left out: "
+                      f"{answer.get('first_error')}")
+                self.failed.append(f"integrity {contender.name}")
+                return False
+        print(f"integrity through {contender.name}: ok", flush=True)
+        return True
 
     def measure(self, contender, workload):
         """One run as {metric: value}, or None when it is not possible or had errors."""
@@ -217,7 +232,8 @@ def measure_idle(bench, name, workload):
     load = None
     try:
         # What is allocated once, for the first connection of all, is no cost per connection.
-        bench.run_load(contender, Workload("rtt-64-1"), 0.05)
+        first = "tls-rtt-64-1" if workload.header == "tls" else "rtt-64-1"
+        bench.run_load(contender, Workload(first), 0.05)
         time.sleep(0.3)  # until its connections are closed on both sides
         pids = contender.pids()
         before = memory_of(pids)
@@ -477,6 +493,8 @@ def parse_options():
     parser.add_argument("--load-core", type=int, default=1)
     parser.add_argument("--sluice", type=Path, help="its binary (default: this package's release)")
     parser.add_argument("--load", type=Path, default=HERE / ".build" / "load")
+    parser.add_argument("--key", choices=("ec", "rsa"), default="ec",
+                        help="of the certificate where TLS ends: P-256 or 2048 bits")
     parser.add_argument("--json", help="write all results to this file")
     parser.add_argument("--seed", type=int, default=0, help="of the order of runs; 0 draws one")
     parser.add_argument("--self-test", action="store_true",

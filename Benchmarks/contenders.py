@@ -1,8 +1,8 @@
 """The contenders: how each proxy is configured, started, found and ended.
 
-Every proxy gets one worker thread, one core, and four listeners in front of the same backend:
-without a PROXY header, with version 1, with version 2 (where it can send one), and one that reads
-the ClientHello and sends only one of ten names there.
+Every proxy gets one worker thread, one core, and five listeners in front of the same backend:
+without a PROXY header, with version 1, with version 2 (where it can send one), one that reads
+the ClientHello and sends only one of ten names there, and one that ends TLS.
 """
 
 import ctypes
@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 HEADERS = ("none", "v1", "v2")
-PORTS = (*HEADERS, "sni")
+PORTS = (*HEADERS, "sni", "tls")
 # Of ten names, the one that leads to the backend; the others lead to where nobody listens.
 NAMES = [f"host-{n}.example.com" for n in range(10)]
 ROUTED = NAMES[6]
@@ -70,7 +70,21 @@ def process_tree(pid):
     return pids
 
 
-def haproxy_config(ports, backend, splice):
+def make_certificate(directory, kind):
+    """A certificate of its own for edge.example with its key in one file: "ec" or "rsa"."""
+    path = directory / "certificate.pem"
+    form = {"ec": ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"], "rsa": ["rsa:2048"]}[kind]
+    subprocess.run([tool("openssl"), "req", "-x509", "-nodes", "-days", "30", "-newkey", *form,
+                    "-subj", "/CN=edge.example", "-addext", "subjectAltName=DNS:edge.example",
+                    "-keyout", str(path), "-out", str(directory / "chain.pem")],
+                   check=True, capture_output=True, timeout=60)
+    with open(path, "a") as both:
+        both.write((directory / "chain.pem").read_text())
+    path.chmod(0o644)  # for users of their own; the key is worth nothing
+    return path
+
+
+def haproxy_config(ports, backend, splice, certificate):
     options = {
         "auto": ["option splice-auto"],
         "forced": ["option splice-request", "option splice-response"],
@@ -85,7 +99,9 @@ def haproxy_config(ports, backend, splice):
     for header, port in zip(HEADERS, ports):
         lines += [f"listen {header}", f"  bind {HOST}:{port}"]
         lines += [f"  server backend {HOST}:{backend}{send[header]}"]
-    lines += ["frontend sni", f"  bind {HOST}:{ports[-1]}", "  tcp-request inspect-delay 5s"]
+    lines += ["listen tls", f"  bind {HOST}:{ports[4]} ssl crt {certificate}",
+              f"  server backend {HOST}:{backend}"]
+    lines += ["frontend sni", f"  bind {HOST}:{ports[3]}", "  tcp-request inspect-delay 5s"]
     lines += ["  tcp-request content accept if { req.ssl_hello_type 1 }"]
     lines += [f"  use_backend {name} if {{ req.ssl_sni -i {name} }}" for name in NAMES]
     for name in NAMES:
@@ -94,7 +110,7 @@ def haproxy_config(ports, backend, splice):
     return "\n".join(lines) + "\n"
 
 
-def nginx_config(ports, backend, directory):
+def nginx_config(ports, backend, directory, certificate):
     files = os.sysconf("SC_OPEN_MAX")
     module = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
     servers = ""
@@ -107,7 +123,12 @@ def nginx_config(ports, backend, directory):
                     for name in NAMES)
     servers += f"""  map $ssl_preread_server_name $server_of_name {{
 {names}  }}
-  server {{ listen {HOST}:{ports[-1]} backlog=4096; ssl_preread on; proxy_pass $server_of_name; }}
+  server {{ listen {HOST}:{ports[3]} backlog=4096; ssl_preread on; proxy_pass $server_of_name; }}
+  server {{
+    listen {HOST}:{ports[4]} ssl backlog=4096; proxy_pass backend;
+    ssl_certificate {certificate}; ssl_certificate_key {certificate};
+    ssl_protocols TLSv1.2 TLSv1.3;
+  }}
 """
     return f"""{f"load_module {module};" if module.exists() else ""}
 daemon off;
@@ -130,7 +151,7 @@ CHOICES = {"turns": "round-robin", "least": "least-connections", "hash": "source
 FAR = 1000000
 
 
-def sluice_config(ports, backend, events, splice, log="off", choice=None):
+def sluice_config(ports, backend, certificate, events, splice, log="off", choice=None):
     listeners = backends = sources = ""
     servers, server_limit, backend_more, listener_more = [HOST], "", "eject: off", ""
     if choice is not None:
@@ -152,7 +173,9 @@ def sluice_config(ports, backend, events, splice, log="off", choice=None):
                      f'splice: "{splice}", {backend_more} }}\n')
     rules = ", ".join(f"{{ name: {name}, sni: {name}, "
                       f"backend: {'none' if name == ROUTED else 'nowhere'} }}" for name in NAMES)
-    listeners += f'  sni: {{ bind: "{HOST}:{ports[-1]}", type: tls, rules: [{rules}] }}\n'
+    listeners += (f'  tls: {{ bind: "{HOST}:{ports[4]}", type: tcp, backend: none, '
+                  f'tls: {{ certificates: "{certificate}" }} }}\n')
+    listeners += f'  sni: {{ bind: "{HOST}:{ports[3]}", type: tls, rules: [{rules}] }}\n'
     backends += f'  nowhere: {{ servers: ["{HOST}:{NOWHERE}"] }}\n'
     room = min(100000, (os.sysconf("SC_OPEN_MAX") - DESCRIPTORS_ASIDE) // 2)
     return f"""workers: 1
@@ -192,7 +215,7 @@ class Contender:
 
     def __init__(self, name, settings):
         self.name = name
-        self.settings = settings  # .directory .as_user .proxy_core .sluice
+        self.settings = settings  # .directory .as_user .proxy_core .sluice .certificate
         self.process = None
         # Its own, so that connections in TIME_WAIT are never in another contender's way.
         self.backend_port = free_ports(1)[0]
@@ -207,7 +230,7 @@ class Contender:
 
     def can_send(self, header):
         if not self.is_proxy:
-            return header in ("none", "sni")
+            return header in ("none", "sni")  # the backend ends no TLS
         return header != "v2" or self.KINDS[self.name][0] != "nginx"
 
     def port(self, header):
@@ -223,17 +246,18 @@ class Contender:
         if identity := self._identity():
             os.chown(directory, *identity)
         kind, *choices = self.KINDS[self.name]
-        backend = self.backend_port
+        backend, certificate = self.backend_port, self.settings.certificate
         config = directory / "config"
         if kind == "haproxy":
-            config.write_text(haproxy_config(ports, backend, *choices))
+            config.write_text(haproxy_config(ports, backend, *choices, certificate))
             command = [tool("haproxy"), "-db", "-q", "-f", str(config)]
         elif kind == "nginx":
-            config.write_text(nginx_config(ports, backend, directory))
+            config.write_text(nginx_config(ports, backend, directory, certificate))
             command = [tool("nginx"), "-e", f"{directory}/nginx-error.log", "-c", str(config)]
         else:
             log = self._log(*choices[2:3])
-            config.write_text(sluice_config(ports, backend, *choices[:2], log, *choices[3:]))
+            config.write_text(
+                sluice_config(ports, backend, certificate, *choices[:2], log, *choices[3:]))
             command = [str(self.settings.sluice), "run", "-c", str(config)]
         self._launch(command)
         self._await_listener(ports[0])

@@ -139,6 +139,7 @@ struct conn *table_get(const struct table *table, int fd) {
 }
 
 void table_close(struct conn *conn) {
+  if (conn->ssl) tls_free(conn);
   close(conn->fd);
   conn->fd = -1;
 }
@@ -164,6 +165,19 @@ static const unsigned char *pattern_for(const struct conn *conn, bool inbound, u
   return pattern + (conn->seed * 7919ull + (up ? 0 : 32771) + offset) % PATTERN_PERIOD;
 }
 
+ssize_t conn_receive(struct conn *conn, void *to, size_t most) {
+  return conn->ssl ? tls_receive(conn, to, most) : recv(conn->fd, to, most, 0);
+}
+
+ssize_t conn_send(struct conn *conn, const void *from, size_t length) {
+  return conn->ssl ? tls_send(conn, from, length) : send(conn->fd, from, length, MSG_NOSIGNAL);
+}
+
+void conn_end(struct conn *conn) {
+  if (conn->ssl) tls_end(conn);
+  shutdown(conn->fd, SHUT_WR);
+}
+
 static long receive_failed(const struct conn *conn) {
   if (errno == EAGAIN || errno == EINTR) return MOVED_NONE;
   fail(FAIL_RESET, "%s after %llu bytes in, %llu out: %s",
@@ -174,7 +188,7 @@ static long receive_failed(const struct conn *conn) {
 
 long take_checked(struct conn *conn, uint64_t most) {
   static _Thread_local unsigned char buffer[CHUNK];
-  ssize_t n = recv(conn->fd, buffer, most < CHUNK ? most : CHUNK, 0);
+  ssize_t n = conn_receive(conn, buffer, most < CHUNK ? most : CHUNK);
   if (n == 0) return MOVED_EOF;
   if (n < 0) return receive_failed(conn);
   if (memcmp(buffer, pattern_for(conn, true, conn->got), (size_t)n) != 0) {
@@ -191,14 +205,16 @@ long take_checked(struct conn *conn, uint64_t most) {
 
 long give(struct conn *conn, uint64_t most) {
   const unsigned char *from = pattern_for(conn, false, conn->sent);
-  ssize_t n = send(conn->fd, from, most < CHUNK ? most : CHUNK, MSG_NOSIGNAL);
+  ssize_t n = conn_send(conn, from, most < CHUNK ? most : CHUNK);
   if (n < 0) return receive_failed(conn);
   conn->sent += (uint64_t)n;
   return n;
 }
 
 long discard(struct conn *conn) {
-  ssize_t n = recv(conn->fd, NULL, SINK_CHUNK, MSG_TRUNC);
+  static _Thread_local unsigned char record[16384];
+  ssize_t n = conn->ssl ? tls_receive(conn, record, sizeof record)
+                        : recv(conn->fd, NULL, SINK_CHUNK, MSG_TRUNC);
   if (n == 0) return MOVED_EOF;
   if (n < 0) return receive_failed(conn);
   conn->got += (uint64_t)n;
@@ -258,6 +274,7 @@ static bool exchange_receive(struct conn *conn) {
 bool exchange_step(struct table *table, struct conn *conn, uint32_t ready, uint64_t now) {
   if (conn->resume_ns > now) return true;
   conn->resume_ns = 0;
+  if (tls_has_more(conn)) ready |= EPOLLIN;
   if ((ready & (EPOLLIN | EPOLLERR | EPOLLHUP)) && !conn->eof_in && !exchange_receive(conn))
     return false;
   bool free_to_end = conn->first_fin || conn->eof_in;
@@ -267,11 +284,12 @@ bool exchange_step(struct table *table, struct conn *conn, uint32_t ready, uint6
     if (give(conn, chunk < left ? chunk : left) == MOVED_ERROR) return false;
   }
   if (conn->sent == conn->sent_target && free_to_end && !conn->fin_out) {
-    shutdown(conn->fd, SHUT_WR);
+    conn_end(conn);
     conn->fin_out = true;
   }
   if (conn->eof_in && conn->fin_out) return false;
   if (draw(conn) % 16 == 0) conn->resume_ns = now + draw(conn) % 3000000;
+  if (conn->resume_ns == 0 && tls_has_more(conn)) conn->resume_ns = now + 1;
   limit = conn->first_fin || conn->eof_in ? conn->sent_target : conn->sent_target / 2;
   bool wants_out = conn->sent < limit || (conn->eof_in && !conn->fin_out);
   watch(table, conn,
@@ -355,6 +373,7 @@ static void usage(const char *why) {
           "  --direction up|down|duplex, --size BYTES, --rate PER_SECOND\n"
           "  --paced              churn: connections arrive at --rate, and wait counts\n"
           "  --close backend|client, --proxy none|v1|v2, --count N (integrity), --seed N\n"
+          "  --tls full|resumed   to a proxy that ends it; resumed: every handshake but the first\n"
           "  --sni NAME           every connection begins with a ClientHello for NAME\n"
           "  --client-core N, --backend-core N, --cpu PID (repeat), --deadline SECONDS\n"
           "Addresses are loopback only. The result is one JSON object on standard output.\n",
@@ -401,11 +420,13 @@ static void parse_option(int key, const char *text) {
   static const char *const directions[] = {"up", "down", "duplex", NULL};
   static const char *const headers[] = {"none", "v1", "v2", NULL};
   static const char *const sides[] = {"client", "backend", NULL};
+  static const char *const uses[] = {"off", "full", "resumed", NULL};
   switch (key) {
     case 'w': options.workload = (enum workload)choice(text, workloads); break;
     case 'd': options.direction = (enum direction)choice(text, directions); break;
     case 'p': options.proxy = (enum proxy_header)choice(text, headers); break;
     case 'x': options.closes_first = (enum side)choice(text, sides); break;
+    case 'T': options.tls = (enum tls_use)choice(text, uses); break;
     case 't': parse_address(text, &options.to, &options.to_length); break;
     case 'l': parse_address(text, &options.listen, &options.listen_length); break;
     case 'a': options.addresses = (unsigned)strtoul(text, NULL, 10); break;
@@ -435,6 +456,7 @@ static void parse_option(int key, const char *text) {
 static void parse_options(int count, char **arguments) {
   static const struct option known[] = {
     {"workload", 1, NULL, 'w'},    {"direction", 1, NULL, 'd'},    {"proxy", 1, NULL, 'p'},
+    {"tls", 1, NULL, 'T'},
     {"close", 1, NULL, 'x'},       {"to", 1, NULL, 't'},           {"listen", 1, NULL, 'l'},
     {"addresses", 1, NULL, 'a'},
     {"connections", 1, NULL, 'n'}, {"seconds", 1, NULL, 's'},      {"deadline", 1, NULL, 'D'},
@@ -456,6 +478,7 @@ static void parse_options(int count, char **arguments) {
     options.to_length = options.listen_length;
   }
   if (options.connections == 0 || options.size == 0 || options.rate == 0) usage("0 is too few");
+  if (options.tls != TLS_OFF && client_hello_length > 0) usage("--tls sends its own ClientHello");
   if (options.seconds <= 0 || options.seconds > 3600) usage("--seconds is out of range");
   if (options.deadline <= 0) options.deadline = options.seconds + 15;
   if (options.workload == INTEGRITY && options.count == 0) options.count = 64;
@@ -526,6 +549,7 @@ int main(int count, char **arguments) {
   // The last resort, should a loop hang: SIGALRM ends the process.
   alarm((unsigned)options.deadline + 5);
   fill_pattern();
+  if (options.tls != TLS_OFF) tls_prepare();
 
   struct backend_start backend = {.listeners = backend_listen(), .stop_event = eventfd(0, 0)};
   pthread_t thread;

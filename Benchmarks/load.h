@@ -1,6 +1,6 @@
 // The load generator: a client and a checking backend in one process, each an epoll loop on a
 // thread of its own. load.c holds what both need and the program's face, load_client.c the
-// workloads as the client drives them, load_backend.c what answers them.
+// workloads as the client drives them, load_backend.c what answers them, load_tls.c the client's TLS.
 #ifndef LOAD_H
 #define LOAD_H
 
@@ -34,6 +34,7 @@ enum workload { BULK, ROUND_TRIP, OPEN_LOOP, CHURN, IDLE, INTEGRITY };
 enum direction { UP, DOWN, DUPLEX };
 enum proxy_header { PROXY_NONE, PROXY_V1, PROXY_V2 };
 enum side { CLIENT, BACKEND };
+enum tls_use { TLS_OFF, TLS_FULL, TLS_RESUMED };
 
 enum failure {
   FAIL_CONNECT,
@@ -51,6 +52,7 @@ struct options {
   enum direction direction;
   enum proxy_header proxy;
   enum side closes_first;
+  enum tls_use tls;
   struct sockaddr_storage to, listen;
   socklen_t to_length, listen_length;
   unsigned addresses;  // that the backend listens at, from the first one on
@@ -76,7 +78,9 @@ struct hello {
 };
 _Static_assert(sizeof(struct hello) == HELLO_SIZE, "the hello has no padding");
 
-enum phase { CONNECTING, GREETING, READY, SENDING, RECEIVING, STREAMING, EXCHANGING, FINISHING };
+enum phase {
+  CONNECTING, SECURING, GREETING, READY, SENDING, RECEIVING, STREAMING, EXCHANGING, FINISHING
+};
 
 // One end of one connection.
 struct conn {
@@ -91,7 +95,8 @@ struct conn {
   uint64_t due, done;            // open loop: requests whose time has come, requests answered
   uint64_t resume_ns;            // integrity: no reads or writes before this time
   uint32_t random;
-  bool first_fin, eof_in, fin_out, slow;
+  bool first_fin, eof_in, fin_out, slow, offers_session;
+  struct ssl_st *ssl;            // NULL: plain
   unsigned position;             // its place among the client's lasting connections
   unsigned head_length;
   unsigned char head[PROXY_HEADER_MAX + CLIENT_HELLO_MAX + HELLO_SIZE];
@@ -139,6 +144,20 @@ void table_close(struct conn *conn);
 struct conn *table_get(const struct table *table, int fd); // NULL when it is not open
 void watch(struct table *table, struct conn *conn, uint32_t events);
 void tune(int fd);
+
+// A socket's calls, through its TLS where it has one.
+ssize_t conn_receive(struct conn *conn, void *to, size_t most);
+ssize_t conn_send(struct conn *conn, const void *from, size_t length);
+void conn_end(struct conn *conn); // close_notify and FIN
+
+void tls_prepare(void);
+bool tls_begin(struct conn *conn);
+int tls_handshake(struct table *table, struct conn *conn); // 1: done, 0: later, -1: failed
+ssize_t tls_receive(struct conn *conn, void *to, size_t most);
+ssize_t tls_send(struct conn *conn, const void *from, size_t length);
+bool tls_has_more(const struct conn *conn); // bytes that no event will tell of
+void tls_end(struct conn *conn);
+void tls_free(struct conn *conn);
 
 // Results of the byte movers below; any positive value is a count of bytes.
 enum { MOVED_NONE = 0, MOVED_EOF = -1, MOVED_ERROR = -2 };

@@ -301,6 +301,7 @@ static void dispatch(struct backend *backend, struct conn *conn, uint32_t ready)
       return;
     case FINISHING: await_end(conn); return;
     case CONNECTING:
+    case SECURING:
     case READY: return;
   }
 }

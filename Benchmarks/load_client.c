@@ -55,7 +55,7 @@ static struct conn *conn_at(const struct client *client, unsigned position) {
 // ---- opening ----
 
 static void drop(struct client *client, struct conn *conn) {
-  if (conn->phase == CONNECTING || conn->phase == GREETING) client->opening--;
+  if (conn->phase <= GREETING) client->opening--;
   if (conn->phase == SENDING || conn->phase == RECEIVING) client->outstanding--;
   client->live--;
   table_close(conn);
@@ -132,24 +132,41 @@ static void plan_exchange(const struct conn *conn, struct hello *hello) {
 
 static void send_hello(struct client *client, struct conn *conn) {
   struct hello hello = {.magic = HELLO_MAGIC, .seed = conn->seed};
-  int error = 0;
-  socklen_t length = sizeof error;
-  getsockopt(conn->fd, SOL_SOCKET, SO_ERROR, &error, &length);
   if (options.proxy != PROXY_NONE) name_client(conn, &hello);
   if (options.workload == INTEGRITY) plan_exchange(conn, &hello);
   unsigned char first[CLIENT_HELLO_MAX + HELLO_SIZE];
   memcpy(first, client_hello, client_hello_length);
   memcpy(first + client_hello_length, &hello, sizeof hello);
   size_t first_length = client_hello_length + sizeof hello;
-  ssize_t sent = error ? -1 : send(conn->fd, first, first_length, MSG_NOSIGNAL);
-  if (sent != (ssize_t)first_length) {
-    fail(FAIL_CONNECT, "%s", strerror(error ? error : errno));
+  if (conn_send(conn, first, first_length) != (ssize_t)first_length) {
+    fail(FAIL_CONNECT, "%s", strerror(errno));
     drop(client, conn);
     return;
   }
   memcpy(conn->head + HELLO_SIZE, &hello, sizeof hello);
   conn->phase = GREETING;
   watch(&client->table, conn, EPOLLIN);
+}
+
+static void secure(struct client *client, struct conn *conn) {
+  int step = tls_handshake(&client->table, conn);
+  if (step > 0) send_hello(client, conn);
+  if (step < 0) drop(client, conn);
+}
+
+static void connected(struct client *client, struct conn *conn) {
+  int error = 0;
+  socklen_t length = sizeof error;
+  getsockopt(conn->fd, SOL_SOCKET, SO_ERROR, &error, &length);
+  if (error != 0 || (options.tls != TLS_OFF && !tls_begin(conn))) {
+    fail(FAIL_CONNECT, "%s", strerror(error ? error : ENOMEM));
+    drop(client, conn);
+  } else if (options.tls == TLS_OFF) {
+    send_hello(client, conn);
+  } else {
+    conn->phase = SECURING;
+    secure(client, conn);
+  }
 }
 
 static void churn_over(struct client *client, struct conn *conn) {
@@ -177,7 +194,7 @@ static void greeted(struct client *client, struct conn *conn) {
 }
 
 static void take_greeting(struct client *client, struct conn *conn) {
-  ssize_t n = recv(conn->fd, conn->head + conn->head_length, HELLO_SIZE - conn->head_length, 0);
+  ssize_t n = conn_receive(conn, conn->head + conn->head_length, HELLO_SIZE - conn->head_length);
   if (n < 0 && errno == EAGAIN) return;
   if (n <= 0) {
     fail(n == 0 ? FAIL_SHORT : FAIL_RESET, "client: no answer to the hello (%s)",
@@ -198,7 +215,7 @@ static void take_greeting(struct client *client, struct conn *conn) {
 // ---- bulk ----
 
 static void end_source(struct client *client, struct conn *conn) {
-  shutdown(conn->fd, SHUT_WR);
+  conn_end(conn);
   conn->fin_out = true;
   watch(&client->table, conn, conn->eof_in ? 0 : EPOLLIN);
 }
@@ -208,7 +225,7 @@ static void stream_begin(struct client *client, struct conn *conn) {
   if (options.direction != DOWN) {
     conn->sent_target = options.bytes;
     watch(&client->table, conn, EPOLLIN | EPOLLOUT);
-  } else if (send(conn->fd, "g", 1, MSG_NOSIGNAL) != 1) {
+  } else if (conn_send(conn, "g", 1) != 1) {
     fail(FAIL_RESET, "client: asking for a download");
     drop(client, conn);
   }
@@ -342,7 +359,8 @@ static void exchange(struct client *client, struct conn *conn, uint32_t ready) {
 
 static void dispatch(struct client *client, struct conn *conn, uint32_t ready) {
   switch (conn->phase) {
-    case CONNECTING: send_hello(client, conn); return;
+    case CONNECTING: connected(client, conn); return;
+    case SECURING: secure(client, conn); return;
     case GREETING: take_greeting(client, conn); return;
     case READY: take_unexpected(client, conn); return;
     case SENDING: request_continue(client, conn); return;
