@@ -51,6 +51,8 @@ METRICS = {
             ("p50", "p50 us", 0), ("p99", "p99 us", 0)],
     "open": [("cpu", "CPU us/request", 1), ("p50", "p50 us", 0), ("p99", "p99 us", 0),
              ("p999", "p99.9 us", 0)],
+    "mixed": [("rate", "GB/s of bulk", 2), ("p50", "p50 us of round trips", 0),
+              ("p99", "p99 us of round trips", 0)],
     "churn": [("cpu", "CPU us/connection", 1), ("rate", "connections/s", 0),
               ("p50", "p50 us", 0), ("p99", "p99 us", 0)],
 }
@@ -92,6 +94,12 @@ class Workload:
         self.arguments = ["--workload", "open", "--size", str(read_size(size)),
                           "--rate", str(int(rate)), "--connections", str(OPEN_CONNECTIONS)]
 
+    def _read_mixed(self, direction, streams, connections):
+        self._read_bulk(direction, streams)
+        both = int(streams) + int(connections)
+        self.arguments = ["--workload", "mixed", "--direction", direction,
+                          "--streams", str(int(streams)), "--connections", str(both)]
+
     def _read_churn(self, *parts):
         *options, connections = parts
         self.arguments = ["--workload", "churn", "--connections", str(int(connections))]
@@ -113,6 +121,7 @@ class Workload:
 
 
 WORKLOAD_HELP = """workloads: bulk-(up|down|duplex)-STREAMS, rtt-SIZE-CONNECTIONS, open-SIZE-RATE,
+  mixed-(up|down)-STREAMS-CONNECTIONS (bulk, and round trips of 64 B beside it),
   churn[-client][-v1|-v2|-sni]-CONNECTIONS (the backend closes first, or the client; with a PROXY
   header; routed by the name in a ClientHello), idle-CONNECTIONS;
   sizes are bytes, or KiB with a k behind them; tls- before any of them: over TLS that the proxy
@@ -193,9 +202,10 @@ class Bench:
         # Without a proxy its own client and backend are all the CPU there is.
         cpu = answer["proxy_cpu"] if contender.is_proxy else answer["load_cpu"]
         values = {"foreign": answer["foreign"]}
-        if workload.kind == "bulk":
+        if workload.kind in ("bulk", "mixed"):
             values["cpu"] = cpu / answer["bytes"] * 1e9
             values["rate"] = answer["bytes"] / answer["seconds"] / 1e9
+            values.update(answer.get("latency_us", {}))
         else:
             values["cpu"] = cpu / answer["count"] * 1e6
             values["rate"] = answer["count"] / answer["seconds"]

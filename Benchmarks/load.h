@@ -30,7 +30,7 @@
 #define TABLE_LIMIT (1u << 17)
 #define NS 1000000000ull
 
-enum workload { BULK, ROUND_TRIP, OPEN_LOOP, CHURN, IDLE, INTEGRITY };
+enum workload { BULK, ROUND_TRIP, OPEN_LOOP, CHURN, IDLE, INTEGRITY, MIXED };
 enum direction { UP, DOWN, DUPLEX };
 enum proxy_header { PROXY_NONE, PROXY_V1, PROXY_V2 };
 enum side { CLIENT, BACKEND };
@@ -57,6 +57,7 @@ struct options {
   socklen_t to_length, listen_length;
   unsigned addresses;  // that the backend listens at, from the first one on
   unsigned connections;
+  unsigned streams;  // mixed: of the connections, those that move bulk
   double seconds, deadline;
   uint64_t bytes, size, rate, count;
   uint32_t seed;
@@ -74,7 +75,8 @@ struct hello {
   uint8_t family;      // 4 or 6
   uint16_t port;       // the client's own, host order
   uint8_t address[16]; // the client's own, network order
-  uint8_t filler[20];
+  uint8_t streams;     // mixed: this connection moves bulk
+  uint8_t filler[19];
 };
 _Static_assert(sizeof(struct hello) == HELLO_SIZE, "the hello has no padding");
 
@@ -95,7 +97,7 @@ struct conn {
   uint64_t due, done;            // open loop: requests whose time has come, requests answered
   uint64_t resume_ns;            // integrity: no reads or writes before this time
   uint32_t random;
-  bool first_fin, eof_in, fin_out, slow, offers_session;
+  bool first_fin, eof_in, fin_out, slow, streams, offers_session;
   struct ssl_st *ssl;            // NULL: plain
   unsigned position;             // its place among the client's lasting connections
   unsigned head_length;

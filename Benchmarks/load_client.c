@@ -31,6 +31,7 @@ struct client {
   uint64_t issued;     // open loop: requests whose time has come
   uint64_t cpu_before;
   unsigned outstanding;
+  unsigned streaming;  // mixed: connections that move bulk
   bool closing;        // no new requests, connections or streams
 };
 
@@ -58,6 +59,7 @@ static void drop(struct client *client, struct conn *conn) {
   if (conn->phase <= GREETING) client->opening--;
   if (conn->phase == SENDING || conn->phase == RECEIVING) client->outstanding--;
   client->live--;
+  if (conn->streams) client->streaming--;
   table_close(conn);
 }
 
@@ -95,6 +97,8 @@ static bool open_connection(struct client *client) {
   }
   conn->phase = CONNECTING;
   conn->begun_ns = begun;
+  conn->streams = options.workload == MIXED && client->started < options.streams;
+  if (conn->streams) client->streaming++;
   conn->seed = options.seed + (uint32_t)client->started++;
   client->opening++;
   client->live++;
@@ -131,7 +135,7 @@ static void plan_exchange(const struct conn *conn, struct hello *hello) {
 }
 
 static void send_hello(struct client *client, struct conn *conn) {
-  struct hello hello = {.magic = HELLO_MAGIC, .seed = conn->seed};
+  struct hello hello = {.magic = HELLO_MAGIC, .seed = conn->seed, .streams = conn->streams};
   if (options.proxy != PROXY_NONE) name_client(conn, &hello);
   if (options.workload == INTEGRITY) plan_exchange(conn, &hello);
   unsigned char first[CLIENT_HELLO_MAX + HELLO_SIZE];
@@ -306,7 +310,7 @@ static void reply_whole(struct client *client, struct conn *conn) {
   conn->phase = READY;
   if (options.workload == OPEN_LOOP)
     open_loop_next(client, conn);
-  else if (options.workload == ROUND_TRIP && now < stop_ns) request_begin(client, conn, now);
+  else if (options.workload != IDLE && now < stop_ns) request_begin(client, conn, now);
 }
 
 static void take_reply(struct client *client, struct conn *conn) {
@@ -444,6 +448,25 @@ static bool run_round_trips(struct client *client) {
   return true;
 }
 
+// Bulk and round trips side by side, through one proxy.
+static bool run_mixed(struct client *client) {
+  for (unsigned i = 0; i < client->ready; i++) {
+    struct conn *conn = conn_at(client, i);
+    if (conn == NULL) continue;
+    if (conn->streams) stream_begin(client, conn);
+    else request_begin(client, conn, now_ns());
+  }
+  while (client->streaming > 0 || client->outstanding > 0) {
+    if (out_of_time()) return false;
+    if (!client->closing && now_ns() >= stop_ns) {
+      stop_sources(client);
+      continue;
+    }
+    wait_and_dispatch(client, client->closing ? deadline_ns() : earlier(stop_ns, deadline_ns()));
+  }
+  return true;
+}
+
 static bool run_open_loop(struct client *client) {
   for (;;) {
     if (out_of_time()) return false;
@@ -525,6 +548,7 @@ static bool run_workload(struct client *client) {
     case CHURN: return run_churn(client);
     case IDLE: return run_idle(client);
     case INTEGRITY: return run_integrity(client);
+    case MIXED: return run_mixed(client);
   }
   return true;
 }
