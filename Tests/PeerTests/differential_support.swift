@@ -144,7 +144,7 @@ func startNginx(_ stream: String, in directory: TemporaryDirectory, at: Endpoint
 }
 
 /// Waits until a program listens, without connecting: what comes first must be the test's own.
-private func waitUntilServing(_ endpoint: Endpoint, _ child: ChildProcess) throws {
+func waitUntilServing(_ endpoint: Endpoint, _ child: ChildProcess) throws {
   let port = String(endpoint.port, radix: 16, uppercase: true)
   let local = ":\(String(repeating: "0", count: 4 - port.count))\(port) "
   let table = endpoint.host.contains(":") ? "/proc/net/tcp6" : "/proc/net/tcp"

@@ -1,0 +1,413 @@
+"""What a server that ends TLS says to clients that break the rules: one line "case<TAB>verdict" each.
+
+  tls_verdicts.py PORT        an echo of bytes must stand behind it
+
+The cases are those that servers are usually tried with: hellos and records by bytes of our own, and
+what can only be said within a connection by tlslite-ng. A verdict is what came back (kinds of
+handshake messages, an alert, echoed bytes) and how it ended (closed, or it still waits).
+"""
+
+import socket
+import struct
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+from tlslite.api import HandshakeSettings, TLSConnection
+from tlslite.errors import TLSAbruptCloseError, TLSError, TLSRemoteAlert
+from tlslite.messages import Message
+
+PORT = int(sys.argv[1])
+QUIET = 1.5  # with nothing more for so long, the server waits
+HANDSHAKE, ALERT, CIPHERS, DATA = 22, 21, 20, 23
+MESSAGES = {2: "hello", 4: "ticket", 8: "extensions", 11: "certificate", 12: "key", 14: "done"}
+
+
+def vector(width, body):
+    return len(body).to_bytes(width, "big") + body
+
+
+def extension(kind, body):
+    return struct.pack(">H", kind) + vector(2, body)
+
+
+GROUPS = extension(10, vector(2, bytes.fromhex("001d00170018")))
+SIGNATURES = extension(13, vector(2, bytes.fromhex("0403080408050806040105010601")))
+SHARE = extension(51, vector(2, bytes.fromhex("001d") + vector(2, bytes([9]) + bytes(31))))
+NAME = extension(0, vector(2, b"\0" + vector(2, b"edge.example")))
+VERSIONS = extension(43, vector(1, bytes.fromhex("03040303")))
+POINTS = extension(11, vector(1, b"\0"))
+MODERN = [NAME, POINTS, GROUPS, SIGNATURES, VERSIONS, SHARE]
+OLD = [NAME, POINTS, GROUPS, SIGNATURES]
+SUITES = "130113021303c02bc02fc02cc030cca9cca800ff"
+
+
+def hello(extensions=MODERN, version=0x0303, suites=SUITES, session=b"\x07" * 32,
+          compressions=b"\0", behind=b""):
+    body = struct.pack(">H", version) + b"\x05" * 32 + vector(1, session)
+    body += vector(2, bytes.fromhex(suites)) + vector(1, compressions)
+    if extensions is not None:
+        body += vector(2, b"".join(extensions))
+    return b"\x01" + vector(3, body + behind)
+
+
+def record(body, kind=HANDSHAKE, version=0x0301):
+    return bytes([kind]) + struct.pack(">H", version) + vector(2, body)
+
+
+def records(message, size):
+    return b"".join(record(message[at:at + size]) for at in range(0, len(message), size))
+
+
+def verdict_of(stream):
+    """Of the plaintext records that came back; what is encrypted is only counted as such."""
+    words, at = [], 0
+    while at + 5 <= len(stream):
+        kind, length = stream[at], int.from_bytes(stream[at + 3:at + 5], "big")
+        body = stream[at + 5:at + 5 + length]
+        at += 5 + length
+        if kind == ALERT and length == 2:
+            words.append(f"alert {body[0]}/{body[1]}")
+        elif kind == HANDSHAKE:
+            inner = 0
+            while inner + 4 <= len(body):
+                words.append(MESSAGES.get(body[inner], str(body[inner])))
+                inner += 4 + int.from_bytes(body[inner + 1:inner + 4], "big")
+        elif kind == DATA:
+            words += ["encrypted"] if words[-1:] != ["encrypted"] else []
+        elif kind != CIPHERS:
+            return f"no TLS: {stream[:20].hex()}"
+    return " ".join(words) or "nothing"
+
+
+def say(parts):
+    """Sends bytes as they are, and returns what became of it."""
+    with socket.create_connection(("127.0.0.1", PORT), 10) as plain:
+        plain.settimeout(QUIET)
+        stream, end = b"", "closed"
+        try:
+            plain.sendall(parts)
+            while piece := plain.recv(65536):
+                stream += piece
+        except TimeoutError:
+            end = "waits"
+        except OSError:
+            pass  # a reset is a way of closing
+        return f"{verdict_of(stream)}, {end}"
+
+
+def without(extensions, *left_out):
+    return [each for each in extensions if each not in left_out]
+
+
+ODD = extension(0xFAFA, b"\0" * 300)
+HELLOS = {
+    "plain 1.3": record(hello()),
+    "plain 1.2": record(hello(OLD)),
+    "a byte a record": records(hello(), 1),
+    "two records": records(hello(), 100),
+    "record of version 3.0": record(hello(), version=0x0300),
+    "record of version 3.3": record(hello(), version=0x0303),
+    "record of version 3.9": record(hello(), version=0x0309),
+    "record of version 0.0": record(hello(), version=0),
+    "record of version 5.5": record(hello(), version=0x0505),
+    "hello of version 3.1": record(hello(OLD, version=0x0301)),
+    "hello of version 3.0": record(hello(OLD, version=0x0300)),
+    "hello of version 3.9": record(hello(OLD, version=0x0309)),
+    "version 1.3 in the old place": record(hello(version=0x0304)),
+    "only unknown versions": record(hello(without(MODERN, VERSIONS) +
+                                          [extension(43, vector(1, b"\x7a\x7a"))])),
+    "empty versions": record(hello(without(MODERN, VERSIONS) + [extension(43, b"\0")])),
+    "odd versions": record(hello(without(MODERN, VERSIONS) +
+                                 [extension(43, b"\x03\x03\x04\x03")])),
+    "no extensions": record(hello(None)),
+    "empty extensions": record(hello([])),
+    "no suites": record(hello(suites="")),
+    "odd suites": record(hello(suites="130113")),
+    "unknown suites": record(hello(suites="fafafbfb")),
+    "only old suites": record(hello(OLD, suites="000a0005")),
+    "fallback": record(hello(OLD, suites=SUITES + "5600")),
+    "no compression": record(hello(compressions=b"")),
+    "deflate first": record(hello(compressions=b"\x01\0")),
+    "only deflate": record(hello(compressions=b"\x01")),
+    "session of 33 bytes": record(hello(session=b"\x07" * 33)),
+    "no session": record(hello(session=b"")),
+    "byte behind": record(hello(behind=b"\0")),
+    "extensions too long": record(hello(behind=b"")[:-1]),
+    "cut at 40": record(hello())[:40],
+    "length too large": record(b"\x01\xff\xff\xff" + hello()[4:]),
+    "length too small": record(b"\x01\0\0\x10" + hello()[4:]),
+    "same extension twice": record(hello(MODERN + [POINTS])),
+    "name twice": record(hello(MODERN + [NAME])),
+    "two names": record(hello(without(MODERN, NAME) + [extension(
+        0, vector(2, b"\0" + vector(2, b"a.example") + b"\0" + vector(2, b"b.example")))])),
+    "empty name": record(hello(without(MODERN, NAME) + [extension(0, b"")])),
+    "name with NUL": record(hello(without(MODERN, NAME) + [extension(
+        0, vector(2, b"\0" + vector(2, b"edge\0.example")))])),
+    "name longer than its list": record(hello(without(MODERN, NAME) + [extension(
+        0, vector(2, b"\0\x00\xff" + b"a"))])),
+    "name of 300 bytes": record(hello(without(MODERN, NAME) + [extension(
+        0, vector(2, b"\0" + vector(2, b"a" * 300)))])),
+    "unknown extension": record(hello(MODERN + [ODD])),
+    "many extensions": record(hello(MODERN + [extension(0x7000 + n, b"") for n in range(900)])),
+    "hello of 40,000 bytes": records(hello(MODERN + [extension(0xFAFA, bytes(39000))]), 16000),
+    "hello of 65,000 bytes": records(hello(MODERN + [extension(0xFAFA, bytes(60000)),
+                                                     extension(0xFBFB, bytes(4700))]), 16000),
+    "no groups": record(hello(without(MODERN, GROUPS))),
+    "empty groups": record(hello(without(MODERN, GROUPS) + [extension(10, b"\0\0")])),
+    "unknown groups": record(hello(without(MODERN, GROUPS, SHARE) + [
+        extension(10, vector(2, b"\xfa\xfa")), extension(51, b"\0\0")])),
+    "no share": record(hello(without(MODERN, SHARE))),
+    "share to be asked for": record(hello(without(MODERN, SHARE) + [extension(51, b"\0\0")])),
+    "share too short": record(hello(without(MODERN, SHARE) + [extension(
+        51, vector(2, bytes.fromhex("001d") + vector(2, b"\x09" * 31)))])),
+    "share of zeros": record(hello(without(MODERN, SHARE) + [extension(
+        51, vector(2, bytes.fromhex("001d") + vector(2, bytes(32))))])),
+    "no signatures": record(hello(without(MODERN, SIGNATURES))),
+    "unknown signatures": record(hello(without(MODERN, SIGNATURES) + [
+        extension(13, vector(2, b"\xfa\xfa"))])),
+    "empty protocols": record(hello(MODERN + [extension(16, b"\0\0")])),
+    "empty protocol": record(hello(MODERN + [extension(16, b"\0\x01\0")])),
+    "protocols too long": record(hello(MODERN + [extension(16, b"\0\xff\x02h2")])),
+    "SSL 2": bytes.fromhex("802e0100020015000000100100800300800700c0060040020080040080") + bytes(16),
+    "HTTP": b"GET / HTTP/1.1\r\nHost: edge.example\r\n\r\n",
+    "empty record": record(b"") + record(hello()),
+    "33 empty records": record(b"") * 33 + record(hello()),
+    "record of 16,385 bytes": record(hello(MODERN + [extension(0xFAFA, bytes(16500))])[:16385]),
+    "record of 20,000 bytes": bytes([22, 3, 1]) + vector(2, bytes(20000)),
+    "data before the hello": record(b"x", DATA) + record(hello()),
+    "ciphers before the hello": record(b"\x01", CIPHERS) + record(hello()),
+    "unknown content type": record(b"x", 77) + record(hello()),
+    "heartbeat": record(b"\x01\x40\x00", 24, 0x0302),
+    "warning before the hello": record(b"\x01\x5a", ALERT) + record(hello()),
+    "fatal before the hello": record(b"\x02\x28", ALERT),
+    "empty alert": record(b"", ALERT) + record(hello()),
+    "alert of one byte": record(b"\x01", ALERT) + record(hello()),
+    "finished first": record(b"\x14" + vector(3, bytes(12))),
+    "key exchange first": record(b"\x10" + vector(3, bytes(33))),
+    "server hello first": record(b"\x02" + vector(3, bytes(70))),
+    "two hellos at once": record(hello(OLD)) + record(hello(OLD)),
+    "hello and data": record(hello()) + record(b"plain", DATA),
+    "hello and garbage": record(hello()) + b"\xff" * 64,
+    "hello and ciphers": record(hello()) + record(b"\x01", CIPHERS),
+    "hello and bad ciphers": record(hello()) + record(b"\x02", CIPHERS),
+    "hello, unencrypted finished": record(hello()) + record(b"\x14" + vector(3, bytes(32))),
+}
+
+
+# ---- within a connection ----
+
+
+def connect(version, **more):
+    settings = HandshakeSettings()
+    settings.minVersion = settings.maxVersion = version
+    for key, value in more.items():
+        setattr(settings, key, value)
+    plain = socket.create_connection(("127.0.0.1", PORT), 10)
+    plain.settimeout(QUIET + 1)
+    connection = TLSConnection(plain)
+    connection.handshakeClientCert(settings=settings, serverName="edge.example")
+    return connection
+
+
+def inject(connection, kind, body):
+    for _ in connection._recordLayer.sendRecord(Message(kind, bytearray(body))):
+        pass
+
+
+def answer(connection, wanted=5):
+    """What comes back, up to the bytes that are wanted."""
+    got = b""
+    try:
+        while len(got) < wanted:
+            piece = connection.read(max=wanted - len(got), min=1)
+            if not piece:
+                return f"echo {got!r}, ended"
+            got += piece
+        return f"echo {got!r}"
+    except TLSRemoteAlert as alert:
+        return f"alert {alert.level}/{alert.description}"
+    except (TLSAbruptCloseError, ConnectionError):
+        return f"echo {got!r}, cut off"
+    except TimeoutError:
+        return f"echo {got!r}, waits"
+    except TLSError as error:
+        return type(error).__name__
+
+
+def data(connection):
+    connection.write(b"hello")
+    return answer(connection)
+
+
+def split_data(connection):
+    connection.recordSize = 1
+    return data(connection)
+
+
+def empty_data(connection):
+    for _ in range(20):
+        inject(connection, DATA, b"")
+    return data(connection)
+
+
+def many_empty(connection):
+    for _ in range(40):
+        inject(connection, DATA, b"")
+    return data(connection)
+
+
+def largest_record(connection):
+    inject(connection, DATA, b"a" * 16384)
+    return answer(connection, 16384)[:12]
+
+
+def too_large(connection):
+    connection._recordLayer.send_record_limit = connection.recordSize = 1 << 15
+    inject(connection, DATA, b"a" * 16385)
+    return answer(connection)
+
+
+def way_too_large(connection):
+    connection.sock.sendall(bytes([DATA, 3, 3]) + vector(2, b"a" * 20000))
+    return answer(connection)
+
+
+def corrupt(connection):
+    connection.sock.sendall(bytes([DATA, 3, 3]) + vector(2, b"a" * 64))
+    return answer(connection)
+
+
+def plaintext(connection):
+    connection.sock.sendall(record(b"hello", DATA, 0x0303)[:-1])
+    connection.sock.sendall(b"o")
+    return answer(connection)
+
+
+def key_update(connection):
+    for _ in connection.send_keyupdate_request(1):
+        pass
+    return data(connection)
+
+
+def bad_key_update(connection):
+    inject(connection, HANDSHAKE, b"\x18\0\0\x01\x05")
+    return answer(connection)
+
+
+def long_key_update(connection):
+    inject(connection, HANDSHAKE, b"\x18\0\0\x02\x01\x01")
+    return answer(connection)
+
+
+def hello_again(connection):
+    inject(connection, HANDSHAKE, hello(OLD))
+    return answer(connection)
+
+
+def finished_again(connection):
+    inject(connection, HANDSHAKE, b"\x14" + vector(3, bytes(12)))
+    return answer(connection)
+
+
+def hello_request(connection):
+    inject(connection, HANDSHAKE, b"\0\0\0\0")
+    return answer(connection)
+
+
+def ciphers_again(connection):
+    inject(connection, CIPHERS, b"\x01")
+    return answer(connection)
+
+
+def unknown_type(connection):
+    inject(connection, 77, b"x")
+    return answer(connection)
+
+
+def empty_handshake(connection):
+    inject(connection, HANDSHAKE, b"")
+    return answer(connection)
+
+
+def warning(connection):
+    inject(connection, ALERT, b"\x01\x5a")
+    return data(connection)
+
+
+def many_warnings(connection):
+    for _ in range(12):
+        inject(connection, ALERT, b"\x01\x5a")
+    return data(connection)
+
+
+def fatal(connection):
+    inject(connection, ALERT, b"\x02\x28")
+    return answer(connection)
+
+
+def short_alert(connection):
+    inject(connection, ALERT, b"\x01")
+    return answer(connection)
+
+
+def goodbye(connection):
+    inject(connection, ALERT, b"\x01\x00")
+    return answer(connection)
+
+
+def data_and_goodbye(connection):
+    connection.write(b"hello")
+    inject(connection, ALERT, b"\x01\x00")
+    return answer(connection, 6)
+
+
+WITHIN = [data, split_data, empty_data, many_empty, largest_record, too_large, way_too_large, corrupt,
+          plaintext, hello_again, finished_again, hello_request, ciphers_again, unknown_type,
+          empty_handshake, warning, many_warnings, fatal, short_alert, goodbye, data_and_goodbye]
+ONLY_NEW = [key_update, bad_key_update, long_key_update]
+
+
+def within(version, act):
+    connection = connect(version)
+    try:
+        return act(connection)
+    except (BrokenPipeError, ConnectionResetError):
+        return "cut off while sending"
+    finally:
+        connection.sock.close()
+
+
+def resumed(version):
+    """A session of one connection used for another, and data over it."""
+    first = connect(version)
+    first.write(b"hello")
+    answer(first)
+    session = first.session
+    inject(first, ALERT, b"\x01\x00")
+    first.sock.close()
+    settings = HandshakeSettings()
+    settings.minVersion = settings.maxVersion = version
+    second = TLSConnection(socket.create_connection(("127.0.0.1", PORT), 10))
+    second.sock.settimeout(QUIET + 1)
+    second.handshakeClientCert(session=session, settings=settings, serverName="edge.example")
+    try:
+        return f"resumed {second.resumed}, {data(second)}"
+    finally:
+        second.sock.close()
+
+
+def main():
+    cases = [(name, say, parts) for name, parts in HELLOS.items()]
+    for version, label in (((3, 3), "1.2"), ((3, 4), "1.3")):
+        for act in WITHIN + (ONLY_NEW if label == "1.3" else []):
+            name = f"{label} {act.__name__.replace('_', ' ')}"
+            cases.append((name, lambda both: within(*both), (version, act)))
+        cases.append((f"{label} resumed", resumed, version))
+    # They wait for what does not come most of the time.
+    with ThreadPoolExecutor(12) as pool:
+        verdicts = pool.map(lambda case: case[1](case[2]), cases)
+        for (name, _, _), verdict in zip(cases, verdicts):
+            print(f"{name}\t{verdict}", flush=True)
+
+
+main()

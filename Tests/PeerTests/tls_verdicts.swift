@@ -1,0 +1,117 @@
+import TestSupport
+import Testing
+
+// TLS ends here as it does at HAProxy and nginx with the same OpenSSL: over a hundred broken hellos,
+// records and messages get the verdict that one of them gives (they differ from each other in a
+// few). And a scanner has nothing to complain about, by Mozilla's "intermediate" recommendation.
+
+/// From PyPI, by tools/packages.
+private func python(with package: String) throws -> String {
+  guard contents(of: "\(packageDirectory)/.build/python/ready").contains(package) else {
+    throw TestFailure(
+      "the Python package \(package) is missing: tools/packages test installs it from PyPI")
+  }
+  return "\(packageDirectory)/.build/python/bin/python3"
+}
+
+/// Sends back what it gets.
+private func startEcho(at endpoint: Endpoint) throws -> ChildProcess {
+  try require(["socat": "socat"])
+  let child = try ChildProcess(
+    "socat", ["TCP-LISTEN:\(endpoint.port),bind=127.0.0.1,fork,reuseaddr,backlog=100", "EXEC:cat"])
+  try waitUntilServing(endpoint, child)
+  return child
+}
+
+private func startSluice(
+  at endpoint: Endpoint, to server: Endpoint, _ certificates: [TestCertificate],
+  in directory: TemporaryDirectory, events: String = "auto"
+) throws -> SluiceProcess {
+  let listed = certificates.map(\.both).joined(separator: ", ")
+  return try SluiceProcess(
+    yaml: """
+      events: \(events)
+      log: { connections: \(directory.file("connections")) }
+      listeners:
+        front: { bind: "\(endpoint)", tls: { certificates: [\(listed)] }, backend: back }
+      backends:
+        back: { servers: ["\(server)"], eject: off }
+
+      """, in: directory, at: endpoint)
+}
+
+private func verdicts(_ endpoint: Endpoint) throws -> [(name: String, verdict: String)] {
+  let output = try runClient(
+    try python(with: "tlslite-ng"),
+    ["\(packageDirectory)/Tests/PeerTests/peers/tls_verdicts.py", "\(endpoint.port)"])
+  return output.split(separator: "\n").map { line in
+    let parts = line.split(separator: "\t", maxSplits: 1).map(String.init)
+    return (parts[0], parts.count == 2 ? parts[1] : "")
+  }
+}
+
+@Test("broken TLS, beside HAProxy and nginx", arguments: ["ring", "epoll"])
+func verdictsAreThoseOfOthers(events: String) throws {
+  let directory = try TemporaryDirectory()
+  let certificate = try TestCertificate("edge", ["DNS:edge.example"], in: directory)
+  let echo = Endpoint.loopback(ReservedPort.take())
+  let server = try startEcho(at: echo)
+  let (ours, first, second) = (
+    Endpoint.loopback(ReservedPort.take()), Endpoint.loopback(ReservedPort.take()),
+    Endpoint.loopback(ReservedPort.take())
+  )
+  let haproxy = try startHAProxy(
+    """
+    listen edge
+      bind \(first) ssl crt \(certificate.both) ssl-min-ver TLSv1.2
+      server echo \(echo)
+    """, in: directory, at: first)
+  let nginx = try startNginx(
+    """
+      server {
+        listen \(second) ssl;
+        proxy_pass \(echo);
+        ssl_certificate \(certificate.both);
+        ssl_certificate_key \(certificate.both);
+        ssl_protocols TLSv1.2 TLSv1.3;
+      }
+    """, in: directory, at: second)
+  let sluice = try startSluice(at: ours, to: echo, [certificate], in: directory, events: events)
+  let found = try verdicts(ours)
+  let others = try [first, second].map { try verdicts($0) }
+  #expect(found.count > 100 && others.allSatisfy { $0.map(\.name) == found.map(\.name) })
+  for index in found.indices {
+    let allowed = others.map { $0[index].verdict }
+    #expect(allowed.contains(found[index].verdict), "\(found[index]); others: \(allowed)")
+  }
+  // Of every one of them there is a line, and the daemon is well.
+  #expect(try sluice.endedCount >= found.count)
+  try sluice.stop()
+  for child in [haproxy, nginx, server] { #expect(child.poll() == nil) }
+}
+
+@Test("a scanner finds nothing to complain about")
+func scannerIsContent() throws {
+  let directory = try TemporaryDirectory()
+  let authority = try TestCertificate("authority", [], in: directory)
+  let certificates = try [TestCertificate.Key.ec, .rsa].map { key in
+    try TestCertificate(
+      "edge-\(key)", ["DNS:edge.example", "IP:127.0.0.1"], key: key, by: authority, days: 60,
+      in: directory)
+  }
+  let echo = Endpoint.loopback(ReservedPort.take())
+  let server = try startEcho(at: echo)
+  let endpoint = Endpoint.loopback(ReservedPort.take())
+  let sluice = try startSluice(at: endpoint, to: echo, certificates, in: directory)
+  let scan = try ChildProcess.run(
+    try python(with: "sslyze"),
+    [
+      "-m", "sslyze", "--mozilla_config", "intermediate", "--certinfo_ca_file", authority.chain,
+      "\(endpoint)",
+    ], until: Deadline(inMs: 120_000))
+  #expect(scan.output.contains("OK - Compliant"), "\(scan.output)\(scan.error)")
+  #expect(scan.output.contains("OK - Not vulnerable to Heartbleed"))
+  #expect(scan.exit == .code(0))
+  try sluice.stop()
+  #expect(server.poll() == nil)
+}
