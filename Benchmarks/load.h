@@ -1,6 +1,6 @@
 // The load generator: a client and a checking backend in one process, each an epoll loop on a
 // thread of its own. load.c holds what both need and the program's face, load_client.c the
-// workloads as the client drives them, load_backend.c what answers them, load_tls.c the client's TLS.
+// workloads as the client drives them, load_backend.c what answers them, load_tls.c its TLS.
 #ifndef LOAD_H
 #define LOAD_H
 
