@@ -28,6 +28,7 @@ extension WorkerLoop {
     guard let setup = plan.setup(for: hello.name) as? TLSServerSetup else {
       preconditionFailure("what a listener ends TLS with was made here")
     }
+    guard paces(&memory, table) else { return reject(event, .sourceRate, table) }
     memory.phase = .handshake
     worker.remember(memory, of: event.id)
     transports[event.id.slot] = TransportNotes(hello: hello)
@@ -36,6 +37,27 @@ extension WorkerLoop {
     case .done, .stale, .not_dialled: break
     case .no_buffer, .too_long: worker.reject(event.id, reason: RejectReason.noBuffers.number)
     }
+  }
+
+  /// Counts the client in at its source before its handshake, which costs more than all that comes
+  /// behind it. One that may not come in for another reason meets that when it is routed, and may
+  /// wait there.
+  ///
+  /// - Returns: false when it comes faster than its source may.
+  private func paces(_ memory: inout ConnectionMemory, _ table: RouteTable) -> Bool {
+    guard !table.sources.isEmpty, memory.entry == nil, let client = memory.client,
+      let source = Identity(source: client)
+    else { return true }
+    let limit = table.sources.limit(for: client)
+    guard limit.perSecond > 0 else { return true }
+    guard case .entry(let entry) = identities.take(source, limit: UInt32(limit.atOnce))
+    else { return true }
+    guard identities.isInPace(entry, perSecond: UInt32(limit.perSecond), nowNs: nowNs) else {
+      identities.give(entry)
+      return false
+    }
+    memory.entry = entry
+    return true
   }
 
   /// The client's handshake is over, one way or the other.
@@ -60,9 +82,6 @@ extension WorkerLoop {
     // OpenSSL has understood what our parser has not.
     if case .noHello = hello.form { hello = HelloFacts(.unnamed) }
     transports[slot]?.client = facts
-    if table.listeners[table.listener(ofSocket: event.listener)].egress != nil {
-      return beginExchange(event, &memory, table, .no)
-    }
     let answer = self.answer(to: hello, event, memory, table)
     settle(answer, event, &memory, table, .no, behind: 0)
   }

@@ -15,7 +15,8 @@ import Wire
   private func pool(
     _ source: Source, _ port: UInt16, _ servers: [Endpoint], tls: TLSPlan?,
     upstream: BackendTLS? = nil, hello: HelloPolicy? = nil, startTLS: StartTLSPlan? = nil,
-    spoken: SpokenProtocol? = nil, records: Guarded<[DataPlane.ConnectionRecord]>
+    spoken: SpokenProtocol? = nil, sources: SourceLimits = SourceLimits(),
+    records: Guarded<[DataPlane.ConnectionRecord]>
   ) throws -> WorkerPool {
     let table = RouteTable(
       listeners: [
@@ -30,7 +31,7 @@ import Wire
       ],
       servers: servers.enumerated().map { index, endpoint in
         ServerEntry(name: "server-\(index)", address: SocketAddress("\(endpoint)")!)
-      })
+      }, sources: sources)
     let settings = PoolSettings(
       events: source == .ring ? .ring : .epoll, workers: 1, maxConnections: 1000,
       descriptors: 4000)
@@ -124,6 +125,35 @@ import Wire
     #expect(
       Set(records.withLock { $0 }.map(\.reason))
         == ["tls.not-tls", "tls.handshake", "tls.no-sni", "tls.handshake-timeout"])
+  }
+
+  /// Who comes too fast is turned away before its handshake, and with what it has is counted once.
+  @Test(arguments: Source.available)
+  func handshakesArePacedBySource(_ source: Source) throws {
+    let backend = try ListeningSocket()
+    let records = Guarded<[DataPlane.ConnectionRecord]>([])
+    let port = ReservedPort.take()
+    let sources = SourceLimits(SourceLimit(atOnce: 100, perSecond: 3))
+    let pool = try pool(
+      source, port, [backend.endpoint], tls: TLSPlan(fallback: fixture.serverSetup()),
+      sources: sources, records: records)
+    defer { pool.stopAndJoin() }
+    let setup = try fixture.clientSetup()
+    var served = 0
+    for _ in 0..<12 {
+      let socket = try StreamSocket.connect(to: .loopback(port))
+      guard let client = try? SecureSocket(socket, setup) else { continue }
+      served += 1
+      try client.finish()
+      try backend.accept().close()
+      _ = try client.readToEnd()
+    }
+    try until("all records") { records.withLock { $0.count } == 12 }
+    let refused = records.withLock { $0 }.filter { $0.reason == "limit.source-rate" }
+    #expect(refused.count == 12 - served && refused.allSatisfy { $0.tls == nil })
+    // A burst, and as many more as the time allows.
+    #expect(served >= 3)
+    #expect(!refused.isEmpty)
   }
 
   /// A server whose certificate is not the right one is a failed dial, and the next one is tried.
