@@ -253,6 +253,10 @@ extension Server {
     if snapshot.log.level != former.snapshot.log.level { Notice.setLevel(snapshot.log.level) }
     if let change = prepared.admin { admin?.commit(change) }
     if let metrics = snapshot.metrics { page?.change(to: metrics) }
+    if passage.next.transports.hasCertificates {
+      certificates.withLock { $0.lookSoon() }
+      wakeUp()
+    }
     for thing in begun { events.post("drain", "\(thing) was removed and drains") }
     for thing in cancelled { events.post("drain", "\(thing) is back and drains no more") }
     if !begun.isEmpty { wakeUp() }

@@ -34,6 +34,7 @@ import Wire
       (ListenerColumns.headers + HeaderKind.v2Local.rawValue, 2),
       (ListenerColumns.ends + ConnectionEnd.idleDeadline.position, 1),
     ] as [(Int, UInt64)] { worker.listeners.add(0, column, amount) }
+    worker.listeners.add(1, ListenerColumns.handshakes + HandshakeResult.resumed.rawValue, 3)
     for reason in [RejectReason.dialRefused, .parser(.proxyProbe)] {
       let position = RejectReason.position(ofNumber: reason.number)!
       worker.listeners.add(0, ListenerColumns.reasons + position, 4)
@@ -47,6 +48,10 @@ import Wire
       BackendStatus(
         name: "postfix", balance: "round-robin", state: .serving,
         servers: [ServerStatus(name: hostile, address: "127.0.0.1:3", state: .down, weight: 2)])
+    ]
+    reading.certificates = [
+      Transports.Certificate(
+        listener: "imap", path: hostile, names: [], notBefore: 0, notAfter: 1_800_000_000)
     ]
     reading.reloads[.refused] = 9
     reading.loadedWallMs = 1_795_224_225_678
@@ -80,6 +85,10 @@ import Wire
       #"sluice_listener_duration_seconds_count{listener="smtp"} 4"#,
       #"sluice_server_up{backend="postfix",server="a\"b\\c\nd"} 0"#,
       #"sluice_server_weight{backend="postfix",server="a\"b\\c\nd"} 2"#,
+      #"sluice_listener_handshakes_total{listener="imap",result="resumed"} 6"#,
+      #"sluice_listener_handshakes_total{listener="imap",result="failed"} 0"#,
+      #"sluice_certificate_expiry_timestamp_seconds{listener="imap",certificate="a\"b\\c\nd"} "#
+        + "1800000000",
       #"sluice_worker_up{worker="1"} 1"#, #"sluice_worker_up{worker="2"} 0"#,
     ] {
       #expect(lines.contains(line), "\(line)")
@@ -87,6 +96,8 @@ import Wire
     // A probe is nobody's error, and a reason that never happened is no line.
     #expect(!lines.contains { $0.contains("reason=\"proxy.probe\"") })
     #expect(!lines.contains { $0.contains("rejected_total{listener=\"imap\"") })
+    // Who ends no TLS has nothing to say of it.
+    #expect(!lines.contains { $0.hasPrefix("sluice_listener_handshakes_total{listener=\"smtp\"") })
     #expect(!lines.contains { $0.hasPrefix("sluice_worker_turns_total{worker=\"2\"}") })
   }
 

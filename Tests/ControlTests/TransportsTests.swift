@@ -183,6 +183,21 @@ import Wire
     #expect(late.count == 1 && late[0].hasSuffix("in 4 days"), "\(late)")
   }
 
+  /// Certificates are looked at once a day and after a reload; ticket keys live for eight hours.
+  @Test func times() {
+    var times = CertificateTimes()
+    let hour: UInt64 = 3_600 * 1_000_000_000
+    #expect(times.waitMs(nowNs: hour) == 0)
+    #expect(times.due(nowNs: hour) == (true, false))
+    #expect(times.due(nowNs: hour) == (false, false))
+    #expect(times.waitMs(nowNs: hour) == 8 * 3_600_000)
+    #expect(times.due(nowNs: 9 * hour) == (false, true))
+    #expect(times.due(nowNs: 10 * hour) == (false, false))
+    times.lookSoon()
+    #expect(times.due(nowNs: 10 * hour) == (true, false))
+    #expect(times.due(nowNs: 34 * hour) == (true, true))
+  }
+
   /// OpenSSL's words, behind the key of the configuration that they are about.
   @Test func settings() throws {
     let one = try TestCertificate("one", ["DNS:one.example"], in: directory)

@@ -26,7 +26,7 @@ extension Server {
 
   /// Until the next of these is due; nil while there is nothing to look at.
   func certificateWaitMs(nowNs: UInt64) -> Int32? {
-    guard inForce.withLock({ !$0.transports.certificates.isEmpty }) else { return nil }
+    guard inForce.withLock({ $0.transports.hasCertificates }) else { return nil }
     return certificates.withLock { $0.waitMs(nowNs: nowNs) }
   }
 }
@@ -54,6 +54,9 @@ struct CertificateTimes {
     nextTurnNs = nowNs + CertificateTimes.turnNs
     return (isLookDue, true)
   }
+
+  /// Others are served.
+  mutating func lookSoon() { nextLookNs = 0 }
 
   func waitMs(nowNs: UInt64) -> Int32 {
     let next = min(nextLookNs, nextTurnNs ?? nextLookNs)

@@ -56,7 +56,7 @@ struct Transports: Sendable {
   /// Those who had a ticket of an old key are known for two turns more.
   func rotateTickets() throws(TLSProblem) { try tickets?.rotate() }
 
-  var hasTickets: Bool { tickets != nil }
+  var hasCertificates: Bool { !certificates.isEmpty }
 
   /// The listeners and backends whose files say something else than those of `former`, without
   /// those that either does not have: what the configuration says tells of these.
