@@ -120,6 +120,10 @@ extension WorkerLoop {
         return refuse(ask, &exchange, .responseTimeout)
       case .more: return pass(interim: position, ask)
       case .invalid: return refuse(ask, &exchange, .badResponse)
+      case .done(let head, _) where head.status == 407:
+        // A client would take it for our question, and answer with its credentials for us.
+        let reason: RejectReason = exchange.isDirect ? .badResponse : .egress(.parentRefused)
+        return refuse(ask, &exchange, reason)
       case .done(let head, let length):
         exchange.responseScan = HTTPHeadScan()
         exchange.onward = []

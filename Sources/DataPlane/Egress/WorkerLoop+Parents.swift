@@ -26,7 +26,8 @@ extension WorkerLoop {
     switch seat(answer, ask.event, &memory, table) {
     case .reject(let reason):
       worker.remember(memory, of: ask.id)
-      refuse(ask, &exchange, reason)
+      // What the last one said tells more than that there is no other.
+      refuse(ask, &exchange, exchange.fault ?? reason)
     case .full(_, let reason, _):
       worker.remember(memory, of: ask.id)
       refuse(ask, &exchange, reason)
