@@ -119,15 +119,18 @@ internal import Wire
   /// Gives up an upstream that has got nothing of the client's: another dial may follow.
   func redial(_ id: sluice_id, _ error: Int32) { _ = unsafe sluice_worker_redial(raw, id, error) }
 
-  /// Dials by `route`; what the upstream says is held, and the client's half does as `up` says.
+  /// Dials by `route`, and says something first, in the upstream's TLS if that has it; what the
+  /// upstream says is held, and the client's half does as `up` says.
   func dial(
-    _ id: sluice_id, by route: inout sluice_route, up: sluice_half_answer, consuming: UInt32
+    _ id: sluice_id, by route: inout sluice_route, saying said: sluice_bytes,
+    up: sluice_half_answer, consuming: UInt32
   ) -> sluice_result {
     unsafe withUnsafePointer(to: &route) { pointer in
       var answer = sluice_answer()
       answer.up = up
       answer.down = .held
       answer.consumed = consuming
+      answer.send_upstream = said
       unsafe answer.route = unsafe pointer
       return unsafe sluice_worker_answer(raw, id, &answer)
     }

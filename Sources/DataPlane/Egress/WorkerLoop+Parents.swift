@@ -18,6 +18,8 @@ extension WorkerLoop {
       return refuse(ask, &exchange, .noRoute)
     }
     let table = ask.table
+    // Each request has its own tries.
+    if failure == nil { memory.tries = 0 }
     let answer =
       failure.map { router.decide(.dialFailed($0), under: table) }
       ?? router.choose(parents.backend, for: ask.client, under: table)
@@ -52,10 +54,8 @@ extension WorkerLoop {
     exchange.stage = exchange.isTunnel ? .asking : .serving
     exchange.responseScan = HTTPHeadScan()
     speech.clear()
-    speech.add(
-      Exchange.words(to: parents.parent(of: entry)?.authorization ?? "", exchange))
+    speech.add(Exchange.words(to: parents.parent(of: entry), exchange))
     var route = self.route(ask, exchange)
-    route.prefix = speech.bytes
     route.ask_open = true
     route.outlived = !exchange.isTunnel
     route.hold_ms = exchange.isTunnel ? settings.parentMs : settings.replyMs
@@ -67,12 +67,14 @@ extension WorkerLoop {
     let result = entry.address.withEndpoint { endpoint in
       route.address = endpoint
       guard let tls = group.tls else {
-        return worker.dial(ask.id, by: &route, up: up, consuming: consumed)
+        return worker.dial(
+        ask.id, by: &route, saying: speech.bytes, up: up, consuming: consumed)
       }
       return unsafe tls.withSetup(ofServer: server - group.servers.lowerBound) { setup, name in
         unsafe route.tls = unsafe setup
         route.tls_name = name
-        return worker.dial(ask.id, by: &route, up: up, consuming: consumed)
+        return worker.dial(
+        ask.id, by: &route, saying: speech.bytes, up: up, consuming: consumed)
       }
     }
     if result == .done || result == .not_dialled { counts.dialled(server, in: ask.table) }
@@ -115,6 +117,12 @@ extension WorkerLoop {
     }
   }
 
+  /// What an upstream that stands is told of a further request.
+  func words(_ ask: EgressAsk, _ exchange: Exchange) -> [UInt8] {
+    guard case .parent(let server) = exchange.reached else { return exchange.onward }
+    return Exchange.words(to: ask.plan.parents?.parent(of: ask.table.servers[server]), exchange)
+  }
+
   /// A redial event follows, where nothing of the client's has gone to it.
   private mutating func giveUpParent(
     _ reason: RejectReason, _ ask: EgressAsk, _ exchange: inout Exchange
@@ -125,15 +133,15 @@ extension WorkerLoop {
 }
 
 extension Exchange {
-  /// What a parent is told first: to make a tunnel, or the request.
-  ///
-  /// - Parameter authorization: the value of Proxy-Authorization; empty for none.
-  fileprivate static func words(to authorization: String, _ exchange: Exchange) -> [UInt8] {
+  /// What a parent is told: to make a tunnel, or the request; with credentials of our own.
+  fileprivate static func words(
+    to parent: EgressParents.Parent?, _ exchange: Exchange
+  ) -> [UInt8] {
     var words = exchange.onward
     if exchange.isTunnel, let target = exchange.request?.target {
       words = Array("CONNECT \(target) HTTP/1.1\r\nHost: \(target)\r\n\r\n".utf8)
     }
-    guard !authorization.isEmpty else { return words }
+    guard let authorization = parent?.authorization, !authorization.isEmpty else { return words }
     // In front of the empty line.
     words.removeLast(2)
     words += Array("Proxy-Authorization: \(authorization)\r\n\r\n".utf8)

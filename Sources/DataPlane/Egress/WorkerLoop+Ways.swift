@@ -23,18 +23,28 @@ extension WorkerLoop {
     guard takePlaces(request, ask, &exchange) else { return }
     exchange.untilNs = nowNs + UInt64(ask.plan.settings.dialMs) * 1_000_000
     guard exchange.reached != .nobody else { return dial(ask, &exchange) }
-    if !exchange.isTunnel, exchange.reached == .origin(request.target) {
+    if !exchange.isTunnel, stands(exchange, for: request.target) {
       return forward(ask, &exchange)
     }
     exchange.stage = .releasing
     if !worker.release(ask.id) { refuse(ask, &exchange, .noBuffers) }
   }
 
+  /// Whether the upstream that stands is the right one: that of the same host, or a parent, which
+  /// takes requests to all of them.
+  private func stands(_ exchange: Exchange, for target: EgressTarget) -> Bool {
+    switch exchange.reached {
+    case .nobody: false
+    case .origin(let reached): exchange.isDirect && reached == target
+    case .parent: !exchange.isDirect
+    }
+  }
+
   /// A further request for the same host.
   private mutating func forward(_ ask: EgressAsk, _ exchange: inout Exchange) {
     exchange.stage = .serving
     speech.clear()
-    speech.add(exchange.onward)
+    speech.add(words(ask, exchange))
     var answer = sluice_answer()
     answer.up = exchange.upAnswer
     answer.down = .held
@@ -69,7 +79,6 @@ extension WorkerLoop {
     speech.clear()
     speech.add(exchange.onward)
     var route = self.route(ask, exchange)
-    route.prefix = speech.bytes
     route.ask_open = true
     route.outlived = !exchange.isTunnel
     route.hold_ms = exchange.isTunnel ? WorkerLoop.openingMs : ask.plan.settings.replyMs
@@ -78,7 +87,8 @@ extension WorkerLoop {
     let up = exchange.isTunnel ? sluice_half_answer.held : exchange.upAnswer
     let result = address.withEndpoint { endpoint in
       route.address = endpoint
-      return worker.dial(ask.id, by: &route, up: up, consuming: consumed)
+      return worker.dial(
+        ask.id, by: &route, saying: speech.bytes, up: up, consuming: consumed)
     }
     follow(result, ask, &exchange)
   }
@@ -139,10 +149,10 @@ extension WorkerLoop {
   /// The upstream ended without a word about a request. One that it had kept open for a further one
   /// may just have been given up: RFC 9110 section 9.2.2, RFC 9112 section 9.3.1.
   private mutating func again(_ ask: EgressAsk, _ exchange: inout Exchange) {
-    guard exchange.isReused, exchange.mayRepeat, let address = exchange.address else {
+    guard exchange.isReused, exchange.mayRepeat else {
       return refuse(ask, &exchange, .badResponse)
     }
-    exchange.addresses = [address]
+    if let address = exchange.address { exchange.addresses = [address] }
     exchange.tried = 0
     exchange.responseScan = HTTPHeadScan()
     exchange.untilNs = nowNs + UInt64(ask.plan.settings.dialMs) * 1_000_000
