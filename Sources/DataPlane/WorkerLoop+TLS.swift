@@ -82,6 +82,9 @@ extension WorkerLoop {
     // OpenSSL has understood what our parser has not.
     if case .noHello = hello.form { hello = HelloFacts(.unnamed) }
     transports[slot]?.client = facts
+    if table.listeners[table.listener(ofSocket: event.listener)].egress != nil {
+      return beginExchange(event, &memory, table, .no)
+    }
     let answer = self.answer(to: hello, event, memory, table)
     settle(answer, event, &memory, table, .no, behind: 0)
   }

@@ -68,13 +68,13 @@ extension WorkerLoop {
       route.address = endpoint
       guard let tls = group.tls else {
         return worker.dial(
-        ask.id, by: &route, saying: speech.bytes, up: up, consuming: consumed)
+          ask.id, by: &route, saying: speech.bytes, up: up, consuming: consumed)
       }
       return unsafe tls.withSetup(ofServer: server - group.servers.lowerBound) { setup, name in
         unsafe route.tls = unsafe setup
         route.tls_name = name
         return worker.dial(
-        ask.id, by: &route, saying: speech.bytes, up: up, consuming: consumed)
+          ask.id, by: &route, saying: speech.bytes, up: up, consuming: consumed)
       }
     }
     if result == .done || result == .not_dialled { counts.dialled(server, in: ask.table) }
