@@ -6,17 +6,12 @@ extension Checks {
   mutating func checkTLS(_ listener: ListenerDraft) {
     guard let tls = listener.tls else { return }
     switch listener.type {
-    case .tcp, .serverFirst, .httpProxy: break
+    case .tcp, .serverFirst, .startTLS, .httpProxy: break
     case .tls:
       diagnostics.error(
         tls.position,
         "tls ends TLS here, and \"type: tls\" passes it on as it is; to end it, say \"type: "
           + "server-first\" or tcp, whichever is spoken inside")
-    case .startTLS:
-      diagnostics.error(
-        tls.position,
-        "tls ends TLS that begins with the first byte; a starttls listener passes on the TLS that "
-          + "its clients ask for")
     }
     checkClientCertificates(tls)
   }

@@ -23,14 +23,14 @@ struct Edge: Sendable, CustomStringConvertible {
 /// Runs `body` with the daemon between a client and one service, TLS ending at the daemon with a
 /// certificate of its own for `mail.example.test`.
 private func withEdge(
-  _ edge: Edge, to service: Service,
+  _ edge: Edge, to service: Service, type: String = "server-first",
   _ body: (MailPeers, SluiceProcess, _ authority: String) throws -> Void
 ) throws {
   let (peers, directory) = (try MailPeers.shared(), try TemporaryDirectory())
   let certificate = try TestCertificate("edge", ["DNS:mail.example.test"], in: directory)
   var setup = Setup(
     Engine(events: "auto", splice: "auto"), servers: [peers.address(of: service)])
-  setup.listener = "type: server-first"
+  setup.listener = "type: \(type)"
   if edge.hasTLS { setup.listener += ", tls: { certificates: \(certificate.both) }" }
   setup.backend = "send-proxy: v2, proxy-tlvs: \(edge.tlvs)"
   try withSluice(setup) { try body(peers, $0, certificate.chain) }
@@ -122,5 +122,89 @@ func smtplibBehindTheEdge() throws {
     #expect(output.hasPrefix("ok"), "said: \(output)")
     try expectInLog(.edge, Path(version: 2, source: source), peers, sluice)
     try peers.expectDelivered(subject)
+  }
+}
+
+// STARTTLS is asked of the edge, which says the words itself; the servers see none of it.
+
+@Test("STARTTLS that ends here: Dovecot", arguments: [("imap", Service.imap), ("pop3", .pop3)])
+func startTLSBehindTheEdge(name: String, service: Service) throws {
+  try require(["openssl": "openssl"])
+  try withEdge(
+    Edge(hasTLS: true, tlvs: "[ssl]"), to: service, type: "starttls, protocol: \(name)"
+  ) { peers, sluice, authority in
+    let dialogue =
+      service == .imap
+      ? "b LOGIN alice@example.test secret\nc LOGOUT\n"
+      : "USER alice@example.test\nPASS secret\nQUIT\n"
+    let output = try runClient(
+      "openssl",
+      [
+        "s_client", "-connect", "\(sluice.endpoint)", "-bind", "\(source):0", "-starttls", name,
+        "-CAfile", authority, "-verify_return_error", "-verify_hostname", "mail.example.test",
+        "-servername", "mail.example.test", "-crlf", "-quiet", "-ign_eof",
+      ], input: dialogue)
+    #expect(output.contains(service == .imap ? "b OK" : "+OK Logged in"), "said: \(output)")
+    let record = try sluice.record()
+    #expect(record.client.hasPrefix("\(source):") && record.reason == nil)
+    let port = record.client.dropFirst(source.count + 1)
+    try peers.expectLine(
+      in: peers.dovecotLog,
+      with: ["\(service)-login: Info: Login:", " rport=\(port),", " secured"])
+  }
+}
+
+@Test("STARTTLS that ends here: swaks to Postfix")
+func swaksStartTLSBehindTheEdge() throws {
+  try require(["swaks": "swaks libio-socket-ssl-perl libauthen-sasl-perl"])
+  try withEdge(
+    Edge(hasTLS: true, tlvs: "[ssl]"), to: .edge, type: "starttls, protocol: smtp"
+  ) { peers, sluice, authority in
+    let subject = "swaks edge STARTTLS \(monotonicUs())"
+    try runClient(
+      "swaks",
+      [
+        "--server", "127.0.0.1", "--port", "\(sluice.endpoint.port)", "--local-interface", source,
+        "--from", "bob@example.test", "--to", "alice@example.test", "--timeout", "20",
+        "--header", "Subject: \(subject)", "--tls", "--tls-verify", "--tls-ca-path", authority,
+        "--tls-sni", "mail.example.test", "--auth", "PLAIN", "--auth-user", "alice@example.test",
+        "--auth-password", "secret",
+      ])
+    try expectInLog(.edge, Path(version: 2, source: source), peers, sluice)
+    try peers.expectDelivered(subject)
+  }
+}
+
+/// The response of the authority's own stands beside the certificate, and a client that asks gets
+/// it. RFC 6066 section 8.
+@Test("an OCSP response is stapled", arguments: ["-tls1_2", "-tls1_3"])
+func stapledBehindTheEdge(version: String) throws {
+  try require(["openssl": "openssl"])
+  let (peers, directory) = (try MailPeers.shared(), try TemporaryDirectory())
+  let authority = try TestCertificate("authority", [], in: directory)
+  let certificate = try TestCertificate(
+    "edge", ["DNS:mail.example.test"], by: authority, in: directory)
+  try writeFile(directory.file("index"), "")
+  for arguments in [
+    ["-issuer", authority.chain, "-cert", certificate.chain, "-reqout", directory.file("request")],
+    [
+      "-index", directory.file("index"), "-rsigner", authority.chain, "-rkey", authority.key, "-CA",
+      authority.chain, "-reqin", directory.file("request"), "-respout", directory.file("edge.ocsp"),
+      "-ndays", "7",
+    ],
+  ] { try runClient("openssl", ["ocsp"] + arguments) }
+  var setup = Setup(
+    Engine(events: "auto", splice: "auto"), servers: [peers.address(of: .imap)])
+  setup.listener = "type: server-first, tls: { certificates: \(certificate.both) }"
+  setup.backend = "send-proxy: v2, proxy-tlvs: [ssl]"
+  try withSluice(setup) { sluice in
+    let output = try runClient(
+      "openssl",
+      [
+        "s_client", "-connect", "\(sluice.endpoint)", version, "-status", "-CAfile",
+        authority.chain, "-servername", "mail.example.test", "-crlf", "-ign_eof",
+      ], input: "a LOGOUT\n")
+    #expect(output.contains("OCSP Response Status: successful (0x0)"), "\(output)")
+    #expect(output.contains("a OK"), "\(output)")
   }
 }
