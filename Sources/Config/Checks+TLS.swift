@@ -6,7 +6,13 @@ extension Checks {
   mutating func checkTLS(_ listener: ListenerDraft) {
     guard let tls = listener.tls else { return }
     switch listener.type {
-    case .tcp, .serverFirst, .startTLS, .httpProxy: break
+    case .tcp, .serverFirst, .startTLS: break
+    case .httpProxy:
+      guard !["", "http/1.1"].contains(tls.value.alpn.joined(separator: ", ")) else { break }
+      diagnostics.error(
+        tls.position,
+        "tls: alpn: a forward proxy speaks http/1.1 with its clients and nothing else; leave alpn "
+          + "out")
     case .tls:
       diagnostics.error(
         tls.position,

@@ -86,6 +86,8 @@ struct Checks {
         made.egress = egressIndex(of: listener)
         if let startTLS = listener.startTLS { made.startTLS = startTLS.value }
         made.tls = listener.tls?.value
+        // What is spoken inside is this alone; clients that offer HTTP/2 as well settle for it.
+        if listener.type == .httpProxy { made.tls?.alpn = ["http/1.1"] }
         return made
       },
       backends: backends.map { backend in

@@ -71,6 +71,31 @@ import Wire
         timeouts: { head: 1s, auth: 2s, resolve: 3s, dial: 4s, parent: 5s, reply: 6s }
     """)
 
+  /// HTTP/2 with the proxy itself is for nobody to agree to.
+  @Test func clientsByTLSSpeakOneProtocol() throws {
+    func file(_ more: String) -> String {
+      """
+      listeners:
+        out:
+          bind: 127.0.0.1:3128
+          type: http-proxy
+          egress: e
+          tls: { certificates: /etc/sluice/proxy.pem\(more) }
+      egress:
+        e: { rules: [{ action: allow }] }
+
+      """
+    }
+    for said in ["", ", alpn: http/1.1"] {
+      let (snapshot, diagnostics) = parse(file(said))
+      #expect(diagnostics.lines == [])
+      #expect(snapshot?.listeners[0].tls?.alpn == ["http/1.1"])
+    }
+    let faults = parse(file(", alpn: [h2, http/1.1]")).diagnostics.lines
+    #expect(faults.count == 1, "\(faults)")
+    #expect(faults.first?.contains("speaks http/1.1 with its clients") == true)
+  }
+
   @Test func everythingIsRead() throws {
     let (snapshot, diagnostics) = parse(EgressConfigTests.full)
     #expect(diagnostics.lines.count == 1 && !diagnostics.hasErrors)
