@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 // Requests go through real proxies: tinyproxy and squid, which want credentials of ours, and the
-// next one when the first has gone.
+// next one when the first has gone; and through another Sluice, by TLS.
 
 /// A proxy of somebody else.
 private struct Parent {
@@ -78,6 +78,49 @@ private struct Parent {
   }
 }
 
+/// Another Sluice that ends TLS at its forward proxy and wants the same credentials.
+private struct SecureParent {
+  let sluice: SluiceProcess
+  let certificate: TestCertificate
+  let names: NameServer
+
+  /// As the one in front of it knows it.
+  var url: String { "https://parent.example:\(sluice.endpoint.port)" }
+
+  init() throws {
+    let directory = try TemporaryDirectory()
+    certificate = try TestCertificate("parent", ["DNS:parent.example"], in: directory)
+    let hash = try ChildProcess.run("openssl", ["passwd", "-6", "hush"]).output
+    try writeFile(directory.file("users"), "sluice:\(hash)")
+    let bind = Endpoint.loopback(ReservedPort.take())
+    sluice = try SluiceProcess(
+      yaml: """
+        workers: 1
+        log: { connections: "\(directory.file("connections"))" }
+        timeouts: { drain: 1s }
+        listeners:
+          out:
+            { bind: "\(bind)", type: http-proxy, egress: office,
+              tls: { certificates: "\(certificate.both)" } }
+        egress:
+          office:
+            users: "\(directory.file("users"))"
+            rules: [{ name: children, user: sluice, action: allow }]
+            guard: { allow: [0.0.0.0, 127.0.0.1] }
+            connect-ports: [1-65535]
+            ports: [1-65535]
+
+        """, in: directory, at: bind)
+    names = try NameServer()
+    names.set("parent.example", .a(127, 0, 0, 1))
+  }
+
+  func stop() throws {
+    try sluice.stop()
+    names.stop()
+  }
+}
+
 /// Ours, with those parents, and an origin that is asked for as 0.0.0.0: loopback addresses always
 /// go past parents, and Linux dials this one there.
 private struct Chain {
@@ -86,7 +129,16 @@ private struct Chain {
   private let serving: Job<Void>
   private let isOver: Guarded<Bool>
 
-  init(_ parents: [Endpoint], password: String = "hush", settings: String = "") throws {
+  init(_ parents: [Endpoint], password: String = "hush") throws {
+    try self.init(parents.map { "http://\($0)" }, password: password)
+  }
+
+  /// - Parameters:
+  ///   - settings: lines of the egress's entry.
+  ///   - more: of the file.
+  init(
+    _ parents: [String], password: String = "hush", settings: String = "", more: String = ""
+  ) throws {
     let origin = try ListeningSocket()
     self.origin = origin
     let isOver = Guarded(false)
@@ -112,7 +164,7 @@ private struct Chain {
     let bind = Endpoint.loopback(ReservedPort.take())
     try writeFile(directory.file("password"), "\(password)\n")
     let list = parents.map {
-      "{ url: \"http://\($0)\", user: sluice, password-file: \(directory.file("password")) }"
+      "{ url: \"\($0)\", user: sluice, password-file: \(directory.file("password")) }"
     }.joined(separator: ", ")
     sluice = try SluiceProcess(
       yaml: """
@@ -128,7 +180,8 @@ private struct Chain {
             connect-ports: [1-65535]
             ports: [1-65535]
             parents: [\(list)]
-        \(settings)
+            \(settings)
+        \(more)
 
         """, in: directory, at: bind)
   }
@@ -205,4 +258,32 @@ func parentsThatGo() throws {
   try second.stop()
   #expect(try chain.fetch(throughTunnel: true).contains("50"))
   try chain.stop()
+}
+
+@Test("Sluice as its own parent, by TLS")
+func throughSluiceByTLS() throws {
+  let parent = try SecureParent()
+  let trusted = "parents-ca: \(parent.certificate.chain)"
+  let resolver = "resolver: { servers: [\"\(parent.names.address)\"] }"
+  let chain = try Chain([parent.url], settings: trusted, more: resolver)
+  for (count, throughTunnel) in [true, false, true, false].enumerated() {
+    #expect(try chain.fetch(throughTunnel: throughTunnel) == "good")
+    let record = try chain.record(count + 1)
+    let port = parent.sluice.endpoint.port
+    #expect(record["parent"]?.string == "parent.example:\(port)@127.0.0.1:\(port)")
+    #expect(record["rule"]?.string == "all")
+  }
+  // What the one behind says of it: who asked, in TLS, and for what.
+  let told = try parent.sluice.records(4).count
+  let line = try JSONValue(try #require(parent.sluice.lines.records.last))
+  #expect(told == 4 && line["user"]?.string == "sluice" && line["rule"]?.string == "children")
+  #expect(line["tls_version"]?.string == "TLSv1.3")
+  try chain.stop()
+
+  // One that it does not trust hears no request.
+  let wary = try Chain([parent.url], more: resolver)
+  #expect(try wary.fetch(throughTunnel: true).contains("502"))
+  #expect(try wary.record(1)["reason"]?.string == "dial.tls")
+  try wary.stop()
+  try parent.stop()
 }
