@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <link.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -169,6 +171,24 @@ const char *system_environment(const char *name) {
 int system_host_name(char *name, size_t capacity) {
   if (capacity == 0 || gethostname(name, capacity) != 0) return -1;
   return name[capacity - 1] == 0 ? 0 : -1;  // cut short, it may have no NUL
+}
+
+static int code_let_go(struct dl_phdr_info *program, size_t size, void *page_size) {
+  (void)size;
+  uintptr_t page = *(const uintptr_t *)page_size;
+  for (int i = 0; i < program->dlpi_phnum; i++) {
+    const ElfW(Phdr) *part = &program->dlpi_phdr[i];
+    if (part->p_type != PT_LOAD || (part->p_flags & PF_W)) continue;
+    uintptr_t first = ((uintptr_t)program->dlpi_addr + part->p_vaddr + page - 1) & ~(page - 1);
+    uintptr_t end = ((uintptr_t)program->dlpi_addr + part->p_vaddr + part->p_memsz) & ~(page - 1);
+    if (end > first) (void)madvise((void *)first, end - first, MADV_DONTNEED);
+  }
+  return 1;  // the program itself is the first; its libraries are shared with others
+}
+
+void system_let_go_of_code(void) {
+  uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+  (void)dl_iterate_phdr(code_let_go, &page);
 }
 
 int system_poll_two(int first, int first_events, int second, int second_events,

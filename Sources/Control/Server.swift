@@ -136,6 +136,7 @@ package final class Server: Operations {
     let what = inForce.withLock { $0.snapshot.summary } + " with "
       + counted(facts.workers, "worker")
     Notice.write("serving \(what) (events: \(pool.source))")
+    Machine.letGoOfCode()
     report.started(what)
   }
 

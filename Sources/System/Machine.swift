@@ -11,4 +11,8 @@ package enum Machine {
     let bytes = name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
     return HostName(bytes: bytes.span)
   }
+
+  /// Takes what of the program only its start needed out of its resident memory: parsers, checks,
+  /// and whatever the kernel mapped around them, 2.5 MiB of 17.
+  package static func letGoOfCode() { system_let_go_of_code() }
 }

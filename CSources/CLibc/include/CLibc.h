@@ -50,6 +50,9 @@ int64_t system_directory_names(const char *path, uint8_t *into, size_t capacity)
 const char *_Nullable system_environment(const char *name);
 // The machine's name, with a NUL at the end. 0, or -1 when it does not fit. gethostname(2)
 int system_host_name(char *name, size_t capacity);
+// Lets the kernel take the program's own code and constants out of this process's memory until they
+// are used again; nothing is lost, they are mapped from its file. [madvise(2), MADV_DONTNEED]
+void system_let_go_of_code(void);
 
 // Waits for `events` (poll(2) bits POLLIN and POLLOUT as below) on one or two descriptors; a
 // negative descriptor is left out. Returns how many are ready; `ready` gets one bit each.
