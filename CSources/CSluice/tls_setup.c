@@ -11,8 +11,10 @@ enum { LIST_BYTES = 1024 };  // a list of ciphers or groups, its NUL included
 
 // TLS 1.2 with forward secrecy and AEAD only: what RFC 9325 section 4.2 recommends.
 static const char default_ciphers[] = "ECDHE+AESGCM:ECDHE+CHACHA20";
-// Those of Mozilla's intermediate configuration. OpenSSL's own have X448 and P-521, too.
+// Those of Mozilla's intermediate configuration. OpenSSL's own have X448 and P-521, too. Servers
+// begin with the hybrid that current browsers send a share for, where OpenSSL (3.5) knows it.
 static const char default_groups[] = "X25519:P-256:P-384";
+static const char hybrid_groups[] = "X25519MLKEM768:X25519:P-256:P-384";
 
 // ---- problems ----------------------------------------------------------------------------------
 
@@ -188,6 +190,15 @@ static bool list_copy(char list[LIST_BYTES], struct sluice_bytes given) {
   return true;
 }
 
+static bool groups_use(struct sluice_tls_setup *setup, struct sluice_bytes groups) {
+  char list[LIST_BYTES];
+  if (!list_copy(list, groups)) return false;
+  if (groups.length > 0) return SSL_CTX_set1_groups_list(setup->openssl, list) == 1;
+  if (setup->server && SSL_CTX_set1_groups_list(setup->openssl, hybrid_groups) == 1) return true;
+  ERR_clear_error();
+  return SSL_CTX_set1_groups_list(setup->openssl, default_groups) == 1;
+}
+
 static bool lists_use(struct sluice_tls_setup *setup, const struct sluice_tls_options *options,
                       struct sluice_tls_problem *problem) {
   char list[LIST_BYTES];
@@ -202,8 +213,7 @@ static bool lists_use(struct sluice_tls_setup *setup, const struct sluice_tls_op
   if (!list_copy(list, options->suites) ||
       (options->suites.length > 0 && SSL_CTX_set_ciphersuites(openssl, list) != 1))
     return wrong(problem, sluice_tls_input_suites, 0, "no cipher match");
-  const char *groups = options->groups.length > 0 ? list : default_groups;
-  if (!list_copy(list, options->groups) || SSL_CTX_set1_groups_list(openssl, groups) != 1)
+  if (!groups_use(setup, options->groups))
     return wrong(problem, sluice_tls_input_groups, 0, "no such group");
   return true;
 }

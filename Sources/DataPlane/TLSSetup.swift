@@ -45,7 +45,7 @@ package struct TLSServerOptions: Hashable, Sendable {
   package var ciphers = ""
   /// For TLS 1.3; empty: OpenSSL's.
   package var suites = ""
-  /// As `X25519:P-256`; empty: these and P-384.
+  /// As `X25519:P-256`; empty: these and P-384, with X25519MLKEM768 first where OpenSSL has it.
   package var groups = ""
   /// The first that the client offers is taken; when it offers others only, it is refused.
   package var alpn: [String] = []

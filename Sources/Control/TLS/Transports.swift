@@ -152,8 +152,8 @@ extension Transports.Preparation {
     for group in groups.all {
       let options = TLSServerOptions(tls, group.map(\.identity), authorities, listener)
       do throws(TLSProblem) {
-        made.append(
-          try transports.end(options, former, tickets: tls.hasTickets ? transports.tickets : nil))
+        let tickets = tls.hasTickets ? transports.tickets : nil
+        made.append((options, try transports.end(options, former, tickets: tickets)))
       } catch {
         let place = Transports.place(error, group, tls)
         problems.append("listener \(listener): \(place): \(error.reason)")
@@ -207,21 +207,10 @@ extension Transports {
     servers.keys.flatMap { $0.identities.map(\.chain) }
   }
 
-  /// Mozilla's "intermediate" list, which is what clients speak, and where OpenSSL knows it, the
-  /// hybrid that current browsers send a share for.
-  private static let hybridGroups = "X25519MLKEM768:X25519:P-256:P-384"
-  private static let groups = "X25519:P-256:P-384"
-
   /// A setup that was there before, or a new one.
   fileprivate mutating func end(
-    _ wanted: TLSServerOptions, _ former: Transports, tickets: TicketKeys?
-  ) throws(TLSProblem) -> (options: TLSServerOptions, setup: TLSServerSetup) {
-    var options = wanted
-    if wanted.groups.isEmpty {
-      options.groups = Transports.hybridGroups
-      if let made = try? end(options, former, tickets: tickets) { return made }
-      options.groups = Transports.groups
-    }
+    _ options: TLSServerOptions, _ former: Transports, tickets: TicketKeys?
+  ) throws(TLSProblem) -> TLSServerSetup {
     let setup: TLSServerSetup
     if let same = servers[options] ?? former.servers[options] {
       setup = same
@@ -229,7 +218,7 @@ extension Transports {
       setup = try TLSServerSetup(options, tickets: tickets)
     }
     servers[options] = setup
-    return (options, setup)
+    return setup
   }
 
   fileprivate mutating func put(
