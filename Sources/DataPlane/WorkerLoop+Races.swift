@@ -16,7 +16,7 @@ struct FamilyDials {
 /// when that is slow, and instead of it when that fails. RFC 8305
 extension WorkerLoop {
   /// RFC 8305 section 5: "One recommended value for a default delay is 250 milliseconds."
-  private static let attemptDelayMs: UInt32 = 250
+  static let attemptDelayMs: UInt32 = 250
 
   /// After how long C is to tell that a dial is slow; 0 where nothing could be done about it. Each
   /// connection races once.

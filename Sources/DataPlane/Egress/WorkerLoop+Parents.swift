@@ -50,35 +50,24 @@ extension WorkerLoop {
   ) {
     let entry = ask.table.servers[server]
     let settings = ask.plan.settings
-    exchange.isReused = false
     exchange.stage = exchange.isTunnel ? .asking : .serving
     exchange.responseScan = HTTPHeadScan()
     speech.clear()
     speech.add(Exchange.words(to: parents.parent(of: entry), exchange))
     var route = self.route(ask, exchange)
-    route.ask_open = true
-    route.outlived = !exchange.isTunnel
     route.hold_ms = exchange.isTunnel ? settings.parentMs : settings.replyMs
     route.race_ms = raceMs(ask.id, memory, ask.table)
-    let consumed = UInt32(exchange.headLength)
-    exchange.headLength = 0
-    let up = exchange.isTunnel ? sluice_half_answer.held : exchange.upAnswer
     let group = ask.table.backends[backend]
     let result = entry.address.withEndpoint { endpoint in
       route.address = endpoint
-      guard let tls = group.tls else {
-        return worker.dial(
-          ask.id, by: &route, saying: speech.bytes, up: up, consuming: consumed)
-      }
+      guard let tls = group.tls else { return self.dial(&route, ask, &exchange) }
       return unsafe tls.withSetup(ofServer: server - group.servers.lowerBound) { setup, name in
         unsafe route.tls = unsafe setup
         route.tls_name = name
-        return worker.dial(
-          ask.id, by: &route, saying: speech.bytes, up: up, consuming: consumed)
+        return self.dial(&route, ask, &exchange)
       }
     }
     if result == .done || result == .not_dialled { counts.dialled(server, in: ask.table) }
-    follow(result, ask, &exchange)
   }
 
   /// A parent was not reached, or gave no answer that helps: the next one's turn.

@@ -5,8 +5,6 @@ internal import Wire
 
 /// Forward proxies: how a request gets to its host.
 extension WorkerLoop {
-  /// RFC 8305 section 5, as for backends.
-  private static let attemptDelayMs: UInt32 = 250
   /// How long one of several addresses may take at most, as long as others are left.
   private static let addressMs: UInt32 = 4_000
   /// How long either side of a tunnel may take to say something before it is let alone.
@@ -74,23 +72,31 @@ extension WorkerLoop {
     exchange.tried += 1
     exchange.address = address
     exchange.rival = nil
-    exchange.isReused = false
     exchange.stage = exchange.isTunnel ? .dialling : .serving
     speech.clear()
     speech.add(exchange.onward)
     var route = self.route(ask, exchange)
+    route.hold_ms = exchange.isTunnel ? WorkerLoop.openingMs : ask.plan.settings.replyMs
+    address.withEndpoint { endpoint in
+      route.address = endpoint
+      _ = dial(&route, ask, &exchange)
+    }
+  }
+
+  /// Dials by a route that is whole, and says what was put into `speech`.
+  mutating func dial(
+    _ route: inout sluice_route, _ ask: EgressAsk, _ exchange: inout Exchange
+  ) -> sluice_result {
     route.ask_open = true
     route.outlived = !exchange.isTunnel
-    route.hold_ms = exchange.isTunnel ? WorkerLoop.openingMs : ask.plan.settings.replyMs
+    exchange.isReused = false
     let consumed = UInt32(exchange.headLength)
     exchange.headLength = 0
-    let up = exchange.isTunnel ? sluice_half_answer.held : exchange.upAnswer
-    let result = address.withEndpoint { endpoint in
-      route.address = endpoint
-      return worker.dial(
-        ask.id, by: &route, saying: speech.bytes, up: up, consuming: consumed)
-    }
+    let result = worker.dial(
+      ask.id, by: &route, saying: speech.bytes,
+      up: exchange.isTunnel ? .held : exchange.upAnswer, consuming: consumed)
     follow(result, ask, &exchange)
+    return result
   }
 
   /// All of a route but where it goes and what is said first.
