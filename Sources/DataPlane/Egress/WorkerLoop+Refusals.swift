@@ -187,12 +187,8 @@ extension Identity {
 
   /// A user of a forward proxy, by a hash that need not be secret: names are the operator's.
   init(user: String, of proxy: String) {
-    var words: (UInt64, UInt64) = (0xcbf2_9ce4_8422_2325, 0x6c62_272e_07bb_0142)
-    for byte in [UInt8](proxy.utf8) + [0] + [UInt8](user.utf8) {
-      words.0 = (words.0 ^ UInt64(byte)) &* 0x0000_0100_0000_01b3
-      words.1 = (words.1 &+ UInt64(byte)) &* 0x9e37_79b9_7f4a_7c15
-      words.1 ^= words.1 >> 29
-    }
-    self.init(high: words.0 | 3 << 62, low: words.1)
+    let named = [UInt8](proxy.utf8) + [0] + [UInt8](user.utf8)
+    let hash = KeyedHash(key: (0, 0)).hash(named.span)
+    self.init(high: hash.high | 3 << 62, low: hash.low)
   }
 }
