@@ -296,46 +296,6 @@ def key_update(connection):
     return data(connection)
 
 
-def bad_key_update(connection):
-    inject(connection, HANDSHAKE, b"\x18\0\0\x01\x05")
-    return answer(connection)
-
-
-def long_key_update(connection):
-    inject(connection, HANDSHAKE, b"\x18\0\0\x02\x01\x01")
-    return answer(connection)
-
-
-def hello_again(connection):
-    inject(connection, HANDSHAKE, hello(OLD))
-    return answer(connection)
-
-
-def finished_again(connection):
-    inject(connection, HANDSHAKE, b"\x14" + vector(3, bytes(12)))
-    return answer(connection)
-
-
-def hello_request(connection):
-    inject(connection, HANDSHAKE, b"\0\0\0\0")
-    return answer(connection)
-
-
-def ciphers_again(connection):
-    inject(connection, CIPHERS, b"\x01")
-    return answer(connection)
-
-
-def unknown_type(connection):
-    inject(connection, 77, b"x")
-    return answer(connection)
-
-
-def empty_handshake(connection):
-    inject(connection, HANDSHAKE, b"")
-    return answer(connection)
-
-
 def warning(connection):
     inject(connection, ALERT, b"\x01\x5a")
     return data(connection)
@@ -346,21 +306,6 @@ def many_warnings(connection):
     return answer(connection)
 
 
-def fatal(connection):
-    inject(connection, ALERT, b"\x02\x28")
-    return answer(connection)
-
-
-def short_alert(connection):
-    inject(connection, ALERT, b"\x01")
-    return answer(connection)
-
-
-def goodbye(connection):
-    inject(connection, ALERT, b"\x01\x00")
-    return answer(connection)
-
-
 def data_and_goodbye(connection):
     connection.write(b"hello")
     inject(connection, ALERT, b"\x01\x00")
@@ -368,9 +313,40 @@ def data_and_goodbye(connection):
 
 
 WITHIN = [data, split_data, empty_data, many_empty, largest_record, too_large, way_too_large, corrupt,
-          plaintext, hello_again, finished_again, hello_request, ciphers_again, unknown_type,
-          empty_handshake, warning, many_warnings, fatal, short_alert, goodbye, data_and_goodbye]
-ONLY_NEW = [key_update, bad_key_update, long_key_update]
+          plaintext, warning, many_warnings, data_and_goodbye]
+# One record, to which there is no other answer than an alert or the end.
+RECORDS = {
+    "hello again": (HANDSHAKE, hello(OLD)),
+    "finished again": (HANDSHAKE, b"\x14" + vector(3, bytes(12))),
+    "hello request": (HANDSHAKE, b"\0\0\0\0"),
+    "ciphers again": (CIPHERS, b"\x01"),
+    "unknown type": (77, b"x"),
+    "empty handshake": (HANDSHAKE, b""),
+    "fatal": (ALERT, b"\x02\x28"),
+    "short alert": (ALERT, b"\x01"),
+    "goodbye": (ALERT, b"\x01\x00"),
+}
+ONLY_NEW = {
+    "bad key update": (HANDSHAKE, b"\x18\0\0\x01\x05"),
+    "long key update": (HANDSHAKE, b"\x18\0\0\x02\x01\x01"),
+}
+
+
+def say_record(kind, body):
+    def act(connection):
+        inject(connection, kind, body)
+        return answer(connection)
+    return act
+
+
+def acts(version):
+    """{name: what is done within a connection of that version}"""
+    found = {act.__name__.replace("_", " "): act for act in WITHIN}
+    records = RECORDS | (ONLY_NEW if version == (3, 4) else {})
+    found |= {name: say_record(*record) for name, record in records.items()}
+    if version == (3, 4):
+        found["key update"] = key_update
+    return found
 
 
 def within(version, act):
@@ -405,9 +381,8 @@ def resumed(version):
 def main():
     cases = [(name, say, parts) for name, parts in HELLOS.items()]
     for version, label in (((3, 3), "1.2"), ((3, 4), "1.3")):
-        for act in WITHIN + (ONLY_NEW if label == "1.3" else []):
-            name = f"{label} {act.__name__.replace('_', ' ')}"
-            cases.append((name, lambda both: within(*both), (version, act)))
+        for name, act in acts(version).items():
+            cases.append((f"{label} {name}", lambda both: within(*both), (version, act)))
         cases.append((f"{label} resumed", resumed, version))
     # They wait for what does not come most of the time.
     with ThreadPoolExecutor(12) as pool:
