@@ -30,7 +30,9 @@ enum {
   LISTENERS_MAX = SLUICE_LISTENERS_MAX,
   ACCEPTS_PER_WAKE = 64,        // of one listener before others get their turn
   BUFFER_BYTES = 65536,         // the longest ClientHello, and one copy without a pipe
-  COPY_BYTES = 16384,           // a full read of this size means bulk: promote (measured 16 KiB)
+  COPY_BYTES = 65536,           // one read: most messages come whole, and a short read ends it
+  PROMOTE_FLOW = 16384,         // a read of this size behind another of its direction means bulk
+  PROMOTE_REPLY = 32768,        // one that answers the other direction: below it copying is cheaper
   REST_SMALL = 4096,            // with no more than this waiting, new bytes may join one send
   PIPE_WANTED = 262144,         // takes most of what 1 MiB pipes give, at a quarter of the quota
   PIPE_SMALLEST = 65536,        // below this a pipe costs more than it saves
@@ -39,7 +41,7 @@ enum {
   PUMP_ROUNDS = 16,             // per connection and run, then others get their turn
   PUMP_BYTES = 1048576,
   BURST_DIVISOR = 8,            // a bucket holds what comes in an eighth of a second,
-  BURST_LEAST = COPY_BYTES,     // or one full read: with less, no half would ever be promoted
+  BURST_LEAST = PROMOTE_FLOW,   // or such a read: with less, no half would ever be promoted
   STALL_MS = 1000,              // a reset waits this long for the kernel to get rid of bytes
   FAREWELL_MS = 1000,           // a rejected client may take this long to read the reply
   TUNE_AFTER_MS = 4000,         // when a dialled socket gets its keepalive options

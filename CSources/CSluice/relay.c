@@ -6,8 +6,9 @@
 //         are in it. Two engines: inline (splice(2) on readiness) and ring (IORING_OP_SPLICE,
 //         one operation in the kernel at a time, its readiness taken before it is submitted).
 //
-// A half starts copying. One full read of COPY_BYTES promotes it; DEMOTE_AFTER wake-ups that moved
-// less than DEMOTE_BELOW demote it. A half that gets no pipe copies, in larger pieces.
+// A half starts copying. A read of PROMOTE_FLOW bytes promotes it, or of PROMOTE_REPLY where the
+// other direction spoke last; DEMOTE_AFTER wake-ups that moved less than DEMOTE_BELOW, or in an
+// exchange less than PROMOTE_REPLY, demote it. A half that gets no pipe copies, in larger pieces.
 //
 // What is true between calls: bytes leave in the order held, rest, pipe are filled: the pipe is
 // only filled when rest is empty, rest only gets held bytes when the pipe is empty. So with bytes
@@ -217,6 +218,14 @@ static enum step copy_seal_last(struct sluice_worker *w, struct connection *c, i
   return copy_seal(w, c, i, length);
 }
 
+// A read of so many bytes deserves the splice lane: half of it if it goes on a flow of one
+// direction, for that will fill a pipe several times.
+static bool copy_promotes(const struct connection *c, int i, ssize_t got) {
+  bool flow = c->last_half == i && c->halves[i].bytes > (uint64_t)got;
+  return got >= (flow ? PROMOTE_FLOW : PROMOTE_REPLY) && c->splice != sluice_splice_off &&
+         c->sides[0].plain && c->sides[1].plain;
+}
+
 static enum step copy_step(struct sluice_worker *w, struct connection *c, int i, size_t most) {
   struct half *half = &c->halves[i];
   relay_release(w, c, half);
@@ -239,8 +248,7 @@ static enum step copy_step(struct sluice_worker *w, struct connection *c, int i,
     if (half->rest && most > BUFFER_BYTES - REST_SMALL) most = BUFFER_BYTES - REST_SMALL;
     got = copy_read(w, c, i, most);
     if (got < 0) return STEP_BROKEN;
-    if (got == COPY_BYTES && half->lane == LANE_COPY && c->splice != sluice_splice_off &&
-        half_from(c, i)->plain && half_to(c, i)->plain) {
+    if (half->lane == LANE_COPY && copy_promotes(c, i, got)) {
       half->lane = LANE_SPLICE;
       half->small_runs = 0;
       w->stats.promotions++;
@@ -350,9 +358,10 @@ static enum step splice_ring(struct sluice_worker *w, struct connection *c, int 
 }
 
 // One wake-up, or one operation of the ring engine, moved so much.
-static void relay_review_lane(struct sluice_worker *w, struct half *half, uint64_t moved) {
+static void relay_review_lane(struct sluice_worker *w, struct half *half, uint64_t moved,
+                              uint64_t enough) {
   if (half->lane != LANE_SPLICE) return;
-  if (moved >= DEMOTE_BELOW || half->piped > 0) {
+  if (moved >= enough || half->piped > 0) {
     half->small_runs = 0;
   } else if (moved > 0 && ++half->small_runs >= DEMOTE_AFTER) {
     half->lane = LANE_COPY;
@@ -382,7 +391,7 @@ void relay_spliced(struct sluice_worker *w, struct connection *c, int i, int32_t
   if (number == 512) number = EINTR;  // ERESTARTSYS leaks out of io-wq
   if (half->filling) {
     if (result >= 0 || number == EINTR) half_from(c, i)->readable = true;
-    if (result > 0) relay_review_lane(w, half, (uint64_t)result);
+    if (result > 0) relay_review_lane(w, half, (uint64_t)result, DEMOTE_BELOW);
     uint64_t limit = half->limit;
     bool fresh_limit = half->fresh_limit;
     half->fresh_limit = false;
@@ -457,6 +466,7 @@ enum pump relay_half_pump(struct sluice_worker *w, struct connection *c, int i) 
   if (dropped == PUMP_CLOSED) return PUMP_CLOSED;
   if (c->paced) pace_begin(w, c, i);
   uint64_t before = half->bytes;
+  uint64_t enough = c->last_half == i ? DEMOTE_BELOW : PROMOTE_REPLY;
   enum step step = STEP_MOVED;
   int round = 0;
   for (; step == STEP_MOVED && round < PUMP_ROUNDS && half->bytes - before < PUMP_BYTES; round++) {
@@ -468,7 +478,7 @@ enum pump relay_half_pump(struct sluice_worker *w, struct connection *c, int i) 
   if (c->in_kernel & splice_bit(i)) return PUMP_BLOCKED;
   splice_release_pipe(w, half);
   bool inline_engine = c->splice != sluice_splice_ring || !w->source->splice;
-  if (inline_engine) relay_review_lane(w, half, half->bytes - before);
+  if (inline_engine) relay_review_lane(w, half, half->bytes - before, enough);
   if (half->mode == sluice_mode_relay && half->limit == 0 && (!half->eof || half->held)) {
     half->mode = sluice_mode_hold;
     half->limit = BUFFER_BYTES;
