@@ -1,8 +1,7 @@
-"""The contenders: how each proxy is configured, started, found and ended.
+"""The contenders: how each proxy is started, found and ended.
 
-Every proxy gets one worker thread, one core, and five listeners in front of the same backend:
-without a PROXY header, with version 1, with version 2 (where it can send one), one that reads
-the ClientHello and sends only one of ten names there, and one that ends TLS.
+Every proxy gets one worker thread and one core; the contenders with a 2 in their names get two
+workers, and the core of the load as the second.
 """
 
 import ctypes
@@ -14,28 +13,70 @@ import signal
 import socket
 import subprocess
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
-HEADERS = ("none", "v1", "v2")
-PORTS = (*HEADERS, "sni", "tls")
-# Of ten names, the one that leads to the backend; the others lead to where nobody listens.
-NAMES = [f"host-{n}.example.com" for n in range(10)]
-ROUTED = NAMES[6]
-NOWHERE = 1
-HOST = "127.0.0.1"
-# Where the load's backend listens: HOST and those after it, for contenders with several servers.
-ADDRESSES = 4
+import configs
+from configs import ENTRIES, HOST
+
 START_SECONDS = 10
 END_SECONDS = 5
-# Of the limit on open files, what no connection gets: pipes, logs, Sluice's own reserve.
-DESCRIPTORS_ASIDE = 1000
-# Enough for 512 streams to splice at once.
-HAPROXY_PIPES = 512
 # Where systemd's dynamic users begin. The kernel counts pipe pages and locked memory per user:
 # contenders of one user would take each other's pipes away, also while they are idle.
 FIRST_USER_ID = 61184
 # What a log on a full disk has: less than a second of lines.
 SMALL_DISK = "64k"
+# Which listeners a program has; nginx's stream module cannot send version 2.
+OFFERED = {
+    "haproxy": set(ENTRIES), "sluice": set(ENTRIES), "nginx": set(ENTRIES) - {"v2"},
+    "sniproxy": {"sni"}, "floor": {"none", "splice", "v2", "aside"},
+    None: {"none", "sni", "aside"},  # the load's backend ends no TLS
+}
+# What drops bytes that are on their way when one side has ended. It has no run with half-closes;
+# that what is measured through it arrives is checked as everywhere.
+ENDS_BOTH_WAYS = {"sniproxy"}
+
+
+@dataclass(frozen=True)
+class Kind:
+    program: str | None  # None: no proxy, the load's client connects to its own backend
+    splice: str = "auto"
+    events: str = "auto"
+    log: str = "off"
+    choice: str | None = None  # of a server, or a limit that is never reached
+    workers: int = 1
+    latency: str = "balanced"
+
+
+KINDS = {
+    "direct": Kind(None),
+    "floor": Kind("floor"),
+    "haproxy-forced": Kind("haproxy", "forced"),
+    "haproxy-auto": Kind("haproxy", "auto"),
+    "haproxy-copy": Kind("haproxy", "copy"),
+    "haproxy-log": Kind("haproxy", "forced", log="file"),
+    "haproxy-2": Kind("haproxy", "forced", workers=2),
+    "nginx": Kind("nginx"),
+    "nginx-log": Kind("nginx", log="file"),
+    "nginx-2": Kind("nginx", workers=2),
+    "sniproxy": Kind("sniproxy"),
+    "sluice": Kind("sluice"),
+    "sluice-epoll": Kind("sluice", events="epoll"),
+    "sluice-ring-splice": Kind("sluice", "ring"),
+    "sluice-copy": Kind("sluice", "off"),
+    "sluice-low": Kind("sluice", latency="low"),
+    "sluice-2": Kind("sluice", workers=2),
+    # With a connection log: to a file, on a disk that is full, to a pipe that nobody reads.
+    "sluice-log": Kind("sluice", log="file"),
+    "sluice-log-full": Kind("sluice", log="full"),
+    "sluice-log-pipe": Kind("sluice", log="pipe"),
+    # Four servers, chosen in one way or another; every limit; both bandwidths.
+    "sluice-turns": Kind("sluice", choice="turns"),
+    "sluice-least": Kind("sluice", choice="least"),
+    "sluice-hash": Kind("sluice", choice="hash"),
+    "sluice-limits": Kind("sluice", choice="limits"),
+    "sluice-bandwidth": Kind("sluice", choice="bandwidth"),
+}
 
 
 def free_ports(count):
@@ -84,183 +125,90 @@ def make_certificate(directory, kind):
     return path
 
 
-def haproxy_config(ports, backend, splice, certificate):
-    options = {
-        "auto": ["option splice-auto"],
-        "forced": ["option splice-request", "option splice-response"],
-        "copy": [],
-    }[splice]
-    # By itself it would set so many descriptors aside for pipes that 9,000 connections don't fit.
-    room = min(100000, (os.sysconf("SC_OPEN_MAX") - 2 * HAPROXY_PIPES - 200) // 2)
-    lines = ["global", "  nbthread 1", f"  maxconn {room}", f"  maxpipes {HAPROXY_PIPES}"]
-    lines += ["defaults", "  mode tcp", "  timeout connect 5s"]
-    lines += ["  timeout client 10m", "  timeout server 10m"] + ["  " + line for line in options]
-    send = {"none": "", "v1": " send-proxy", "v2": " send-proxy-v2"}
-    for header, port in zip(HEADERS, ports):
-        lines += [f"listen {header}", f"  bind {HOST}:{port}"]
-        lines += [f"  server backend {HOST}:{backend}{send[header]}"]
-    lines += ["listen tls", f"  bind {HOST}:{ports[4]} ssl crt {certificate}",
-              f"  server backend {HOST}:{backend}"]
-    lines += ["frontend sni", f"  bind {HOST}:{ports[3]}", "  tcp-request inspect-delay 5s"]
-    lines += ["  tcp-request content accept if { req.ssl_hello_type 1 }"]
-    lines += [f"  use_backend {name} if {{ req.ssl_sni -i {name} }}" for name in NAMES]
-    for name in NAMES:
-        port = backend if name == ROUTED else NOWHERE
-        lines += [f"backend {name}", f"  server {name} {HOST}:{port}"]
-    return "\n".join(lines) + "\n"
-
-
-def nginx_config(ports, backend, directory, certificate):
-    files = os.sysconf("SC_OPEN_MAX")
-    module = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
-    servers = ""
-    # Version 2 is not something its stream module can send.
-    for header, port in list(zip(HEADERS, ports))[:2]:
-        protocol = " proxy_protocol on;" if header == "v1" else ""
-        listen = f"listen {HOST}:{port} backlog=4096;"
-        servers += f"  server {{ {listen}{protocol} proxy_pass backend; }}\n"
-    names = "".join(f"    {name} {HOST}:{backend if name == ROUTED else NOWHERE};\n"
-                    for name in NAMES)
-    servers += f"""  map $ssl_preread_server_name $server_of_name {{
-{names}  }}
-  server {{ listen {HOST}:{ports[3]} backlog=4096; ssl_preread on; proxy_pass $server_of_name; }}
-  server {{
-    listen {HOST}:{ports[4]} ssl backlog=4096; proxy_pass backend;
-    ssl_certificate {certificate}; ssl_certificate_key {certificate};
-    ssl_protocols TLSv1.2 TLSv1.3;
-  }}
-"""
-    return f"""{f"load_module {module};" if module.exists() else ""}
-daemon off;
-worker_processes 1;
-error_log {directory}/nginx-error.log error;
-pid {directory}/nginx.pid;
-events {{ worker_connections {min(files - 100, 20000)}; }}
-stream {{
-  access_log off;
-  proxy_half_close on;
-  proxy_buffer_size 64k;
-  proxy_timeout 10m;
-  upstream backend {{ server {HOST}:{backend} max_fails=0; }}
-{servers}}}
-"""
-
-
-# Balancing and limits: how servers are chosen, and limits that are never reached.
-CHOICES = {"turns": "round-robin", "least": "least-connections", "hash": "source-hash"}
-FAR = 1000000
-
-
-def sluice_config(ports, backend, certificate, events, splice, log="off", choice=None):
-    listeners = backends = sources = ""
-    servers, server_limit, backend_more, listener_more = [HOST], "", "eject: off", ""
-    if choice is not None:
-        servers = [f"127.0.0.{n}" for n in range(1, ADDRESSES + 1)]
-    if choice in CHOICES:
-        backend_more += f", balance: {CHOICES[choice]}"
-    elif choice == "limits":
-        server_limit = f", max-connections: {FAR}"
-        backend_more += f", max-connections: {FAR}"
-        listener_more = f", max-connections: {FAR}, queue: {{ length: 1000 }}"
-        sources = f", per-source: {FAR}, per-source-rate: {FAR}"
-    elif choice == "bandwidth":
-        listener_more = ", bandwidth: 64GiB, bandwidth-per-connection: 64GiB"
-    listed = ", ".join(f'{{ address: "{server}:{backend}"{server_limit} }}' for server in servers)
-    for header, port in zip(HEADERS, ports):
-        listeners += (f'  {header}: {{ bind: "{HOST}:{port}", type: tcp, backend: {header}'
-                      f'{listener_more} }}\n')
-        backends += (f'  {header}: {{ servers: [{listed}], send-proxy: "{header}", '
-                     f'splice: "{splice}", {backend_more} }}\n')
-    rules = ", ".join(f"{{ name: {name}, sni: {name}, "
-                      f"backend: {'none' if name == ROUTED else 'nowhere'} }}" for name in NAMES)
-    listeners += (f'  tls: {{ bind: "{HOST}:{ports[4]}", type: tcp, backend: none, '
-                  f'tls: {{ certificates: "{certificate}" }} }}\n')
-    listeners += f'  sni: {{ bind: "{HOST}:{ports[3]}", type: tls, rules: [{rules}] }}\n'
-    backends += f'  nowhere: {{ servers: ["{HOST}:{NOWHERE}"] }}\n'
-    room = min(100000, (os.sysconf("SC_OPEN_MAX") - DESCRIPTORS_ASIDE) // 2)
-    return f"""workers: 1
-events: {events}
-log: {{ connections: "{log}" }}
-limits: {{ max-connections: {room}{sources} }}
-timeouts: {{ idle: 10m, drain: 1s }}
-listeners:
-{listeners}backends:
-{backends}"""
-
-
 class Contender:
-    """One proxy, or none: `direct` is the load's client connected to its own backend."""
+    """One proxy, or none. A `reloadable` one is started so that reload() works; in HAProxy that
+    takes a second process."""
 
-    KINDS = {
-        "direct": None,
-        "haproxy-forced": ("haproxy", "forced"),
-        "haproxy-auto": ("haproxy", "auto"),
-        "haproxy-copy": ("haproxy", "copy"),
-        "nginx": ("nginx",),
-        "sluice": ("sluice", "auto", "auto"),
-        "sluice-epoll": ("sluice", "epoll", "auto"),
-        "sluice-ring-splice": ("sluice", "auto", "ring"),
-        "sluice-copy": ("sluice", "auto", "off"),
-        # With a connection log: to a file, on a disk that is full, to a pipe that nobody reads.
-        "sluice-log": ("sluice", "auto", "auto", "file"),
-        "sluice-log-full": ("sluice", "auto", "auto", "full"),
-        "sluice-log-pipe": ("sluice", "auto", "auto", "pipe"),
-        # Four servers, chosen in one way or another; every limit; both bandwidths.
-        "sluice-turns": ("sluice", "auto", "auto", "off", "turns"),
-        "sluice-least": ("sluice", "auto", "auto", "off", "least"),
-        "sluice-hash": ("sluice", "auto", "auto", "off", "hash"),
-        "sluice-limits": ("sluice", "auto", "auto", "off", "limits"),
-        "sluice-bandwidth": ("sluice", "auto", "auto", "off", "bandwidth"),
-    }
-
-    def __init__(self, name, settings):
+    def __init__(self, name, settings, reloadable=False):
         self.name = name
-        self.settings = settings  # .directory .as_user .proxy_core .sluice .certificate
+        self.kind = KINDS[name]
+        self.settings = settings  # a Bench
+        self.reloadable = reloadable
         self.process = None
         # Its own, so that connections in TIME_WAIT are never in another contender's way.
-        self.backend_port = free_ports(1)[0]
+        self.backend_port, self.aside_port = free_ports(2)
         self.ports = {}
         self.directory = settings.directory / name
+        self.texts = []  # of the configuration: each reload takes the next one
         self.disk = None  # a file system of our own, to be unmounted
         self.reader = None  # of a pipe; open, so that there is one, and never read
 
     @property
     def is_proxy(self):
-        return self.KINDS[self.name] is not None
+        return self.kind.program is not None
 
-    def can_send(self, header):
+    def can_run(self, workload):
+        entries = [part.entry for part in workload.parts] or [workload.entry]
+        may_reload = self.kind.program in ("haproxy", "nginx", "sluice")
+        return (OFFERED[self.kind.program].issuperset(entries)
+                and (workload.kind != "reload" or may_reload))
+
+    def port(self, workload):
         if not self.is_proxy:
-            return header in ("none", "sni")  # the backend ends no TLS
-        return header != "v2" or self.KINDS[self.name][0] != "nginx"
+            return self.backend_of(workload)
+        splices = self.kind.program == "floor" and workload.bulky
+        return self.ports["splice" if splices else workload.entry]
 
-    def port(self, header):
-        return self.ports[header] if self.is_proxy else self.backend_port
+    def backend_of(self, workload):
+        return self.aside_port if workload.entry == "aside" else self.backend_port
 
     def start(self):
         if not self.is_proxy:
             return
-        ports = free_ports(len(PORTS))
-        self.ports = dict(zip(PORTS, ports))
-        directory = self.directory
-        directory.mkdir(exist_ok=True)
+        entries = (*ENTRIES, "splice")
+        self.ports = dict(zip(entries, free_ports(len(entries))))
+        self.directory.mkdir(exist_ok=True)
         if identity := self._identity():
-            os.chown(directory, *identity)
-        kind, *choices = self.KINDS[self.name]
-        backend, certificate = self.backend_port, self.settings.certificate
-        config = directory / "config"
-        if kind == "haproxy":
-            config.write_text(haproxy_config(ports, backend, *choices, certificate))
-            command = [tool("haproxy"), "-db", "-q", "-f", str(config)]
-        elif kind == "nginx":
-            config.write_text(nginx_config(ports, backend, directory, certificate))
-            command = [tool("nginx"), "-e", f"{directory}/nginx-error.log", "-c", str(config)]
-        else:
-            log = self._log(*choices[2:3])
-            config.write_text(
-                sluice_config(ports, backend, certificate, *choices[:2], log, *choices[3:]))
-            command = [str(self.settings.sluice), "run", "-c", str(config)]
+            os.chown(self.directory, *identity)
+        command = getattr(self, f"_prepare_{self.kind.program}")(self.directory / "config")
+        if self.texts:
+            (self.directory / "config").write_text(self.texts[0])
         self._launch(command)
-        self._await_listener(ports[0])
+        self._await_listener(self.ports[min(OFFERED[self.kind.program])])
+
+    def _prepare_haproxy(self, config):
+        self.texts = [configs.haproxy_config(self.kind, self.ports, self.backend_port,
+                                             self.aside_port, self.settings.certificate)]
+        # Quiet, it would close the standard error that it logs to.
+        mode = (["-W"] if self.reloadable else ["-db"]) + (["-q"] if self.kind.log == "off" else [])
+        return [tool("haproxy"), *mode, "-f", str(config)]
+
+    def _prepare_nginx(self, config):
+        self.texts = [configs.nginx_config(self.kind, self.ports, self.backend_port,
+                                           self.aside_port, self.settings.certificate,
+                                           self.directory)]
+        return [tool("nginx"), "-e", f"{self.directory}/nginx-error.log", "-c", str(config)]
+
+    def _prepare_sniproxy(self, config):
+        self.texts = [configs.sniproxy_config(self.ports, self.backend_port, self.directory)]
+        return [tool("sniproxy"), "-f", "-c", str(config)]
+
+    def _prepare_sluice(self, config):
+        text = configs.sluice_config(self.kind, self.ports, self.backend_port, self.aside_port,
+                                     self.settings.certificate, self._log(self.kind.log))
+        self.texts = [text, text.replace("idle: 10m", "idle: 11m")]
+        return [str(self.settings.sluice), "run", "-c", str(config)]
+
+    def _prepare_floor(self, config):
+        return [str(self.settings.floor),
+                *configs.floor_arguments(self.ports, self.backend_port, self.aside_port)]
+
+    def reload(self):
+        """Asks for a reload, and does not wait for it."""
+        self.texts.append(self.texts.pop(0))
+        (self.directory / "config").write_text(self.texts[0])
+        reloads = signal.SIGUSR2 if self.kind.program == "haproxy" else signal.SIGHUP
+        self.process.send_signal(reloads)
 
     def _log(self, kind="off"):
         """Makes what the connection log goes to, and returns its path."""
@@ -287,17 +235,19 @@ class Contender:
         if self.settings.as_user == "self":
             return None
         if self.settings.as_user == "apart":
-            own = FIRST_USER_ID + list(self.KINDS).index(self.name)
+            own = FIRST_USER_ID + list(KINDS).index(self.name)
             return own, own
         entry = pwd.getpwnam(self.settings.as_user)
         return entry.pw_uid, entry.pw_gid
 
     def _launch(self, command):
-        core = self.settings.proxy_core
+        cores = {self.settings.proxy_core}
+        if self.kind.workers > 1:
+            cores.add(self.settings.load_core)
         libc = ctypes.CDLL(None)
 
         def prepare():
-            os.sched_setaffinity(0, {core})
+            os.sched_setaffinity(0, cores)
             libc.prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: ends with us, whatever happens
 
         user = {}
@@ -322,7 +272,7 @@ class Contender:
 
     def output(self):
         text = ""
-        for name in ("output", "nginx-error.log"):
+        for name in ("output", "nginx-error.log", "sniproxy.log"):
             path = self.directory / name
             if path.exists():
                 text += path.read_text(errors="replace")[-2000:]
@@ -360,13 +310,14 @@ class Contender:
         self.process = None
 
     def version(self):
-        if not self.is_proxy:
+        commands = {"haproxy": ["haproxy", "-v"], "nginx": ["nginx", "-v"],
+                    "sniproxy": ["sniproxy", "-V"],
+                    "sluice": [str(self.settings.sluice), "version"]}
+        if self.kind.program not in commands:
             return ""
-        kind = self.KINDS[self.name][0]
-        command = {"haproxy": ["haproxy", "-v"], "nginx": ["nginx", "-v"],
-                   "sluice": [str(self.settings.sluice), "version"]}[kind]
-        command[0] = tool(command[0])
-        result = subprocess.run(command, capture_output=True, text=True, timeout=10)
+        program, *arguments = commands[self.kind.program]
+        result = subprocess.run([tool(program), *arguments], capture_output=True, text=True,
+                                timeout=10)
         return (result.stdout + result.stderr).strip().split("\n")[0]
 
 

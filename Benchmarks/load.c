@@ -364,14 +364,14 @@ static void build_client_hello(const char *name) {
 static void usage(const char *why) {
   fprintf(stderr,
           "load: %s\n"
-          "usage: load --workload bulk|rtt|open|churn|idle|integrity|mixed --listen ADDRESS:PORT\n"
+          "usage: load --workload bulk|rtt|open|churn|idle|integrity --listen ADDRESS:PORT\n"
           "  --addresses N        listen at N IPv4 addresses, that one and those after it\n"
           "  --to ADDRESS:PORT    the proxy in front of it (default: no proxy)\n"
           "  --connections N      streams, or connections at once\n"
-          "  --streams N          mixed: so many of the connections move bulk, the others 64 B\n"
           "  --seconds T          length of the measured window (idle: longest wait)\n"
           "  --bytes B            bulk: end after B bytes per stream instead\n"
           "  --direction up|down|duplex, --size BYTES, --rate PER_SECOND\n"
+          "  --wait               say when all connections are open, begin at a line of input\n"
           "  --paced              churn: connections arrive at --rate, and wait counts\n"
           "  --close backend|client, --proxy none|v1|v2, --count N (integrity), --seed N\n"
           "  --tls full|resumed   to a proxy that ends it; resumed: every handshake but the first\n"
@@ -417,7 +417,7 @@ static int choice(const char *text, const char *const *names) {
 
 static void parse_option(int key, const char *text) {
   static const char *const workloads[] = {"bulk",  "rtt",  "open",
-                                          "churn", "idle", "integrity", "mixed", NULL};
+                                          "churn", "idle", "integrity", NULL};
   static const char *const directions[] = {"up", "down", "duplex", NULL};
   static const char *const headers[] = {"none", "v1", "v2", NULL};
   static const char *const sides[] = {"client", "backend", NULL};
@@ -432,13 +432,13 @@ static void parse_option(int key, const char *text) {
     case 'l': parse_address(text, &options.listen, &options.listen_length); break;
     case 'a': options.addresses = (unsigned)strtoul(text, NULL, 10); break;
     case 'n': options.connections = (unsigned)strtoul(text, NULL, 10); break;
-    case 'm': options.streams = (unsigned)strtoul(text, NULL, 10); break;
     case 's': options.seconds = strtod(text, NULL); break;
     case 'D': options.deadline = strtod(text, NULL); break;
     case 'b': options.bytes = strtoull(text, NULL, 10); break;
     case 'z': options.size = strtoull(text, NULL, 10); break;
     case 'r': options.rate = strtoull(text, NULL, 10); break;
     case 'R': options.paced = true; break;
+    case 'W': options.waits = true; break;
     case 'N':
       if (*text == 0 || strlen(text) > 253) usage("--sni wants a host name");
       build_client_hello(text);
@@ -458,7 +458,7 @@ static void parse_option(int key, const char *text) {
 static void parse_options(int count, char **arguments) {
   static const struct option known[] = {
     {"workload", 1, NULL, 'w'},    {"direction", 1, NULL, 'd'},    {"proxy", 1, NULL, 'p'},
-    {"tls", 1, NULL, 'T'},         {"streams", 1, NULL, 'm'},
+    {"tls", 1, NULL, 'T'},         {"wait", 0, NULL, 'W'},
     {"close", 1, NULL, 'x'},       {"to", 1, NULL, 't'},           {"listen", 1, NULL, 'l'},
     {"addresses", 1, NULL, 'a'},
     {"connections", 1, NULL, 'n'}, {"seconds", 1, NULL, 's'},      {"deadline", 1, NULL, 'D'},
@@ -564,7 +564,7 @@ int main(int count, char **arguments) {
   pthread_join(thread, NULL);
 
   if (!finished) fail(FAIL_DEADLINE, "not done after %.1f s", options.deadline);
-  if (options.workload == BULK || options.workload == MIXED) {
+  if (options.workload == BULK) {
     result.bytes = client.sunk + backend.tally.sunk;
     if (client.sourced + backend.tally.sourced != result.bytes)
       fail(FAIL_SHORT, "%llu bytes sent, %llu received",

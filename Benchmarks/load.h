@@ -30,7 +30,7 @@
 #define TABLE_LIMIT (1u << 17)
 #define NS 1000000000ull
 
-enum workload { BULK, ROUND_TRIP, OPEN_LOOP, CHURN, IDLE, INTEGRITY, MIXED };
+enum workload { BULK, ROUND_TRIP, OPEN_LOOP, CHURN, IDLE, INTEGRITY };
 enum direction { UP, DOWN, DUPLEX };
 enum proxy_header { PROXY_NONE, PROXY_V1, PROXY_V2 };
 enum side { CLIENT, BACKEND };
@@ -57,7 +57,6 @@ struct options {
   socklen_t to_length, listen_length;
   unsigned addresses;  // that the backend listens at, from the first one on
   unsigned connections;
-  unsigned streams;  // mixed: of the connections, those that move bulk
   double seconds, deadline;
   uint64_t bytes, size, rate, count;
   uint32_t seed;
@@ -65,6 +64,7 @@ struct options {
   int processes[16];
   unsigned process_count;
   bool paced;  // churn: connections come at `rate`, however long the others take
+  bool waits;  // the window opens when a line has come on standard input
 };
 
 // The same bytes both ways on purpose: the backend must send back what it was sent.
@@ -75,8 +75,7 @@ struct hello {
   uint8_t family;      // 4 or 6
   uint16_t port;       // the client's own, host order
   uint8_t address[16]; // the client's own, network order
-  uint8_t streams;     // mixed: this connection moves bulk
-  uint8_t filler[19];
+  uint8_t filler[20];
 };
 _Static_assert(sizeof(struct hello) == HELLO_SIZE, "the hello has no padding");
 
@@ -97,7 +96,7 @@ struct conn {
   uint64_t due, done;            // open loop: requests whose time has come, requests answered
   uint64_t resume_ns;            // integrity: no reads or writes before this time
   uint32_t random;
-  bool first_fin, eof_in, fin_out, slow, streams, offers_session;
+  bool first_fin, eof_in, fin_out, slow, offers_session;
   struct ssl_st *ssl;            // NULL: plain
   unsigned position;             // its place among the client's lasting connections
   unsigned head_length;

@@ -131,9 +131,7 @@ static bool header_is_true(const struct addresses *found, const struct hello *he
 // ---- what each workload does once greeted ----
 
 static void begin(struct backend *backend, struct conn *conn, const struct hello *hello) {
-  enum workload workload = options.workload;
-  if (workload == MIXED) workload = hello->streams ? BULK : ROUND_TRIP;
-  switch (workload) {
+  switch (options.workload) {
     case BULK:
       conn->phase = STREAMING;
       conn->sent_target = options.direction == UP ? 0 : options.bytes;
@@ -141,7 +139,6 @@ static void begin(struct backend *backend, struct conn *conn, const struct hello
       return;
     case ROUND_TRIP:
     case OPEN_LOOP:
-    case MIXED:
     case IDLE:
       conn->phase = RECEIVING;
       conn->got_target = options.workload == IDLE ? IDLE_MOVE : options.size;

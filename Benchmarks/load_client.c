@@ -31,7 +31,6 @@ struct client {
   uint64_t issued;     // open loop: requests whose time has come
   uint64_t cpu_before;
   unsigned outstanding;
-  unsigned streaming;  // mixed: connections that move bulk
   bool closing;        // no new requests, connections or streams
 };
 
@@ -59,7 +58,6 @@ static void drop(struct client *client, struct conn *conn) {
   if (conn->phase <= GREETING) client->opening--;
   if (conn->phase == SENDING || conn->phase == RECEIVING) client->outstanding--;
   client->live--;
-  if (conn->streams) client->streaming--;
   table_close(conn);
 }
 
@@ -97,8 +95,6 @@ static bool open_connection(struct client *client) {
   }
   conn->phase = CONNECTING;
   conn->begun_ns = begun;
-  conn->streams = options.workload == MIXED && client->started < options.streams;
-  if (conn->streams) client->streaming++;
   conn->seed = options.seed + (uint32_t)client->started++;
   client->opening++;
   client->live++;
@@ -135,7 +131,7 @@ static void plan_exchange(const struct conn *conn, struct hello *hello) {
 }
 
 static void send_hello(struct client *client, struct conn *conn) {
-  struct hello hello = {.magic = HELLO_MAGIC, .seed = conn->seed, .streams = conn->streams};
+  struct hello hello = {.magic = HELLO_MAGIC, .seed = conn->seed};
   if (options.proxy != PROXY_NONE) name_client(conn, &hello);
   if (options.workload == INTEGRITY) plan_exchange(conn, &hello);
   unsigned char first[CLIENT_HELLO_MAX + HELLO_SIZE];
@@ -448,25 +444,6 @@ static bool run_round_trips(struct client *client) {
   return true;
 }
 
-// Bulk and round trips side by side, through one proxy.
-static bool run_mixed(struct client *client) {
-  for (unsigned i = 0; i < client->ready; i++) {
-    struct conn *conn = conn_at(client, i);
-    if (conn == NULL) continue;
-    if (conn->streams) stream_begin(client, conn);
-    else request_begin(client, conn, now_ns());
-  }
-  while (client->streaming > 0 || client->outstanding > 0) {
-    if (out_of_time()) return false;
-    if (!client->closing && now_ns() >= stop_ns) {
-      stop_sources(client);
-      continue;
-    }
-    wait_and_dispatch(client, client->closing ? deadline_ns() : earlier(stop_ns, deadline_ns()));
-  }
-  return true;
-}
-
 static bool run_open_loop(struct client *client) {
   for (;;) {
     if (out_of_time()) return false;
@@ -548,9 +525,16 @@ static bool run_workload(struct client *client) {
     case CHURN: return run_churn(client);
     case IDLE: return run_idle(client);
     case INTEGRITY: return run_integrity(client);
-    case MIXED: return run_mixed(client);
   }
   return true;
+}
+
+// So that two of these programs can begin at once.
+static bool await_start(const struct client *client) {
+  char input[64];
+  printf("{\"event\":\"ready\",\"connections\":%u}\n", client->live);
+  fflush(stdout);
+  return read(INPUT_FD, input, sizeof input) > 0;
 }
 
 bool client_run(struct result *result, struct tally *tally) {
@@ -562,6 +546,7 @@ bool client_run(struct result *result, struct tally *tally) {
     if (!open_all(&client)) return false;
     if (failure_count() > 0) return true;
   }
+  if (options.waits && !await_start(&client)) return false;
   window_open(&client);
   bool finished = run_workload(&client);
   window_close(&client);

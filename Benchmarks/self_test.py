@@ -8,7 +8,8 @@ import socket
 import subprocess
 import threading
 
-from contenders import HOST, free_ports
+from configs import HOST
+from contenders import free_ports
 
 FAULT_OFFSET = 20000  # bytes of one direction that pass before the fault strikes
 
