@@ -61,6 +61,9 @@ enum {
   TURNS_UNREAPED = 8,           // turns that had something to say at once, then the kernel is asked
   RACES_MAX = 1024,             // second dials of one worker at once; beyond, dials wait alone
   RECORD_BYTES = 64,
+  SPIN_MAX_US = 100,            // `latency: low`: a longer wait is worth being woken for
+  SPIN_WEIGHT = 8,              // an eighth of each short wait goes into their average
+  SPIN_VAIN = 4,                // looks in vain before a worker only sleeps
   SHAKES_PER_RUN = 4,           // steps of TLS handshakes before others relay: 1 ms each with RSA
 };
 
@@ -262,6 +265,7 @@ struct sluice_shared {
   _Alignas(64) uint32_t descriptors_max;
   uint32_t connections_max;
   _Atomic bool pause;
+  _Atomic bool spin;
   _Atomic uint32_t paused;           // workers that do not accept
   _Atomic uint64_t pauses[WANTS];
   struct bucket *buckets;  // SLUICE_BUCKETS; pages that none falls into cost nothing
@@ -287,8 +291,15 @@ struct source {
   // Ring engine only; NULL elsewhere. Sets the half's splice bit.
   void (*splice)(struct sluice_worker *w, struct connection *c, int half, int from, int to,
                  uint32_t length);
-  // Submits, waits at most `wait_ns`, reaps. `batch`: prefer many events over early ones.
-  void (*wait)(struct sluice_worker *w, uint64_t wait_ns, bool batch);
+  // Submits, waits at most `wait_ns`, reaps; returns how many events there were. `batch`: prefer
+  // many events over early ones.
+  uint32_t (*wait)(struct sluice_worker *w, uint64_t wait_ns, bool batch);
+};
+
+// What a worker knows of its waits. See spin.c.
+struct spin {
+  uint64_t gap_ns;  // those that were short took so long
+  uint32_t vain;    // looks for events that found none, less what short waits took off
 };
 
 struct sluice_worker {
@@ -301,6 +312,7 @@ struct sluice_worker {
   uint32_t unreaped;  // turns in a row that did not come to ask the kernel
   uint64_t waits;     // times that the kernel was asked
   uint32_t shakes;    // steps of handshakes since then
+  struct spin spin;
 
   struct connection *slots;
   uint8_t (*records)[RECORD_BYTES];
@@ -500,6 +512,10 @@ void pipes_close(struct sluice_worker *w);
 struct pipe *_Nullable pipe_take(struct sluice_worker *w);
 void pipe_give(struct sluice_worker *w, struct pipe *pipe, bool empty);
 void pipe_let_go(struct sluice_worker *w, struct connection *c, int half);
+
+// spin.c
+bool spin_wanted(const struct sluice_worker *w);
+void spin_wait(struct sluice_worker *w, uint64_t wait_ns);
 
 // deadline.c
 void deadline_set(struct sluice_worker *w, struct connection *c, uint64_t at_ms);

@@ -290,7 +290,7 @@ static void ring_dispatch(struct sluice_worker *w, const struct io_uring_cqe *cq
   }
 }
 
-static void ring_wait(struct sluice_worker *w, uint64_t wait_ns, bool batch) {
+static uint32_t ring_wait(struct sluice_worker *w, uint64_t wait_ns, bool batch) {
   struct ring_state *state = w->source_state;
   struct io_uring *ring = &state->ring;
   bool waits = wait_ns > 0 && io_uring_cq_ready(ring) == 0;
@@ -311,6 +311,7 @@ static void ring_wait(struct sluice_worker *w, uint64_t wait_ns, bool batch) {
     count++;
   }
   io_uring_cq_advance(ring, count);
+  return count;
 }
 
 const struct source source_ring = {

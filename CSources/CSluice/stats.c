@@ -14,6 +14,7 @@ struct sluice_shared *sluice_shared_create(uint32_t descriptors, uint32_t connec
   }
   shared->buckets = buckets;
   atomic_init(&shared->pause, false);
+  atomic_init(&shared->spin, false);
   atomic_init(&shared->paused, 0);
   for (int i = 0; i < WANTS; i++) atomic_init(&shared->pauses[i], 0);
   atomic_init(&shared->descriptors, 0);
@@ -40,6 +41,10 @@ void sluice_shared_pauses(const struct sluice_shared *shared, struct sluice_paus
 
 void sluice_shared_pause(struct sluice_shared *shared, bool wanted) {
   atomic_store_explicit(&shared->pause, wanted, memory_order_relaxed);
+}
+
+void sluice_shared_spin(struct sluice_shared *shared, bool wanted) {
+  atomic_store_explicit(&shared->spin, wanted, memory_order_relaxed);
 }
 
 uint32_t sluice_shared_connections(struct sluice_shared *shared) {

@@ -31,6 +31,7 @@ int sys_pipe_size(int fd, int wanted);
 int sys_peer_name(int fd, struct sockaddr *address, socklen_t *length);
 int sys_own_name(int fd, struct sockaddr *address, socklen_t *length);
 int sys_file_mode(int fd, uint32_t mode);
+void sys_relax(void);
 static inline int sys_path_mode(const char *path, uint32_t mode) {
   (void)path, (void)mode;
   return 0;
@@ -139,6 +140,15 @@ static inline int sys_file_mode(int fd, uint32_t mode) { return fchmod(fd, (mode
 
 static inline int sys_path_mode(const char *path, uint32_t mode) {
   return chmod(path, (mode_t)mode);
+}
+
+// Between two looks for events: leaves the core to its other hardware thread for a moment.
+static inline void sys_relax(void) {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
 }
 
 #endif

@@ -154,6 +154,14 @@ static bool turn_batches(const struct sluice_worker *w) {
          w->now_ns - w->interactive_ns > BATCH_QUIET_NS;
 }
 
+static void turn_wait(struct sluice_worker *w, uint64_t wait_ns, bool batch) {
+  if (wait_ns > 0 && !batch && spin_wanted(w)) {
+    spin_wait(w, wait_ns);
+  } else {
+    (void)w->source->wait(w, wait_ns, batch);
+  }
+}
+
 uint32_t sluice_worker_turn(struct sluice_worker *w, int32_t wait_ms) {
   turn_begin(w);
   turn_clock(w);
@@ -167,7 +175,7 @@ uint32_t sluice_worker_turn(struct sluice_worker *w, int32_t wait_ms) {
     w->unreaped = 0;
     w->waits++;
     w->shakes = 0;
-    w->source->wait(w, speaks ? 0 : turn_wait_ns(w, until_ns), !speaks && turn_batches(w));
+    turn_wait(w, speaks ? 0 : turn_wait_ns(w, until_ns), !speaks && turn_batches(w));
     turn_clock(w);
     deadline_run(w);
     listen_look(w);
@@ -247,6 +255,7 @@ struct sluice_worker *sluice_worker_create(const struct sluice_options *options,
   w->workers = options->workers;
   w->free_slot = NO_SLOT;
   w->free_race = NO_SLOT;
+  w->spin.gap_ns = (uint64_t)SPIN_MAX_US * 1000u / 2;
   memset(w->wheel.heads, 0xff, sizeof w->wheel.heads);
   turn_clock(w);
   w->wheel.tick = w->now_ms / WHEEL_TICK_MS;

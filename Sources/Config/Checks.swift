@@ -66,10 +66,11 @@ struct Checks {
   var snapshot: Snapshot {
     let global = Timeouts().overridden(by: draft.timeouts)
     return Snapshot(
-      workers: draft.workers, events: draft.events, admin: adminSettings,
-      metrics: metricsSettings, log: draft.log, stateDirectory: draft.stateDirectory,
-      limits: draft.limits, resolver: draft.resolver, timeouts: global,
-      trustedNetworks: globalSources.map(\.network), drainMs: draft.drainMs,
+      workers: draft.workers, events: draft.events, latency: draft.latency,
+      admin: adminSettings, metrics: metricsSettings, log: draft.log,
+      stateDirectory: draft.stateDirectory, limits: draft.limits, resolver: draft.resolver,
+      timeouts: global, trustedNetworks: globalSources.map(\.network),
+      drainMs: draft.drainMs,
       listeners: listeners.compactMap { listener in
         let backend = listener.backend.flatMap { backendIndexes[$0.value] }
         guard backend != nil || listener.backend == nil else { return nil }

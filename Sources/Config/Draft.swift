@@ -7,6 +7,7 @@ struct Draft: Sendable {
   var root: Position
   var workers = WorkerCount.auto
   var events = EventsChoice.auto
+  var latency = Latency.balanced
   /// Nil when the file has none, which turns it off.
   var admin: AdminDraft?
   /// Nil when the file has none, as above.

@@ -8,6 +8,7 @@ extension Snapshot {
     var lines = [
       "workers          \(workers.plan)",
       "events           \(events.plan)",
+      "latency          \(latency.word)",
       "connections      at most \(limits.maxConnections)",
       "each source      \(Plan.limit(limits.perSource))",
       "admin            \(admin?.plan ?? "off")",
@@ -22,7 +23,7 @@ extension Snapshot {
       let blanks = String(repeating: " ", count: max(2, 15 - name.utf8.count))
       return "  \(name)\(blanks)\(Plan.limit(exception.limit))"
     }
-    lines.insert(contentsOf: exceptions, at: 4)
+    lines.insert(contentsOf: exceptions, at: 5)
     for listener in listeners { lines += plan(of: listener) }
     return lines.map { $0 + "\n" }.joined()
   }

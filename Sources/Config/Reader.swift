@@ -30,6 +30,7 @@ struct Reader {
       case .include: break
       case .workers: read(key, node, into: &draft.workers, Reader.workers)
       case .events: read(key, node, into: &draft.events, Scalar.word)
+      case .latency: read(key, node, into: &draft.latency, Scalar.word)
       case .admin: draft.admin = admin(node)
       case .metrics: draft.metrics = metrics(node)
       case .stateDirectory: read(key, node, into: &draft.stateDirectory, Scalar.absolutePath)

@@ -86,6 +86,10 @@ package struct ReloadPlan: Hashable, Sendable {
   // ---- the diff ----------------------------------------------------------------------------
 
   private mutating func compareGlobal(_ old: Snapshot, _ new: Snapshot) {
+    if old.latency != new.latency {
+      changes.append(
+        Change(.changed, "latency", "\(old.latency.word) -> \(new.latency.word)"))
+    }
     if old.log != new.log { changes.append(Change(.changed, "log")) }
     if old.resolver != new.resolver { changes.append(Change(.changed, "resolver")) }
     if old.drainMs != new.drainMs {

@@ -6,6 +6,8 @@ extension Schema {
       "include": "more of this configuration; see \"Several files\"",
       "workers": "threads that relay; `auto` is one for each core this process may use",
       "events": "`ring` is io_uring and fails where it is denied; `auto` falls back to `epoll`",
+      "latency":
+        "`low` answers sooner for more processor time; see \"Latency\"",
       "admin": "the socket that `sluice ctl` talks to; absent: none; see `admin`",
       "metrics": "metrics and the live page on an address; absent: none; see `metrics`",
       "log": "see `log`",

@@ -56,7 +56,7 @@ enum Schema {
 }
 
 enum RootKey: String, SchemaKey {
-  case include, workers, events, admin, metrics, log
+  case include, workers, events, latency, admin, metrics, log
   case stateDirectory = "state-directory"
   case limits, resolver, timeouts
   case trustedNetworks = "trusted-networks"
@@ -70,6 +70,7 @@ enum RootKey: String, SchemaKey {
         atMost: Inclusion.filesMax, mayBeEmpty: true)
     case .workers: .either([.words(["auto"]), .number(1...1024)])
     case .events: .words(EventsChoice.words)
+    case .latency: .words(Latency.words)
     case .admin, .metrics, .log, .limits, .resolver, .timeouts: .section(rawValue)
     case .stateDirectory: .path
     case .trustedNetworks: .networks
@@ -82,6 +83,7 @@ enum RootKey: String, SchemaKey {
   var defaultText: String? {
     switch self {
     case .workers, .events: "auto"
+    case .latency: Latency.balanced.word
     case .stateDirectory: Snapshot.defaultStateDirectory
     case .include, .admin, .metrics, .log, .limits, .resolver, .timeouts, .trustedNetworks,
       .listeners, .backends, .egress:

@@ -23,6 +23,7 @@ struct SnapshotWriter {
   mutating func write() {
     pair(RootKey.workers, snapshot.workers.text)
     pair(RootKey.events, snapshot.events.word)
+    pair(RootKey.latency, snapshot.latency.word)
     writeAdmin()
     writeMetrics()
     section(RootKey.log) { $0.write($0.snapshot.log) }

@@ -10,6 +10,7 @@ package struct Snapshot: Hashable, Sendable {
 
   package var workers: WorkerCount
   package var events: EventsChoice
+  package var latency: Latency
   /// Nil is off.
   package var admin: AdminSettings?
   /// Nil is off.
@@ -36,8 +37,8 @@ package struct Snapshot: Hashable, Sendable {
   package var egress: [Egress]
 
   package init(
-    workers: WorkerCount = .auto, events: EventsChoice = .auto, admin: AdminSettings? = nil,
-    metrics: MetricsSettings? = nil, log: LogSettings = LogSettings(),
+    workers: WorkerCount = .auto, events: EventsChoice = .auto, latency: Latency = .balanced,
+    admin: AdminSettings? = nil, metrics: MetricsSettings? = nil, log: LogSettings = LogSettings(),
     stateDirectory: String = Snapshot.defaultStateDirectory, limits: Limits = Limits(),
     resolver: ResolverSettings = ResolverSettings(),
     timeouts: Timeouts = Timeouts(), trustedNetworks: [Network] = [],
@@ -47,6 +48,7 @@ package struct Snapshot: Hashable, Sendable {
     self.egress = egress
     self.workers = workers
     self.events = events
+    self.latency = latency
     self.admin = admin
     self.metrics = metrics
     self.log = log
@@ -92,6 +94,14 @@ package enum EventsChoice: String, CaseIterable, Hashable, Sendable {
   /// io_uring; the start fails where it is denied.
   case ring
   case epoll
+}
+
+/// What workers do when they have nothing to do.
+package enum Latency: String, CaseIterable, Hashable, Sendable {
+  /// They sleep.
+  case balanced
+  /// They look for more for a bounded time first.
+  case low
 }
 
 /// Bounds on what the whole process takes.

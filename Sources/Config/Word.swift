@@ -16,6 +16,7 @@ extension Word where Self: RawRepresentable, RawValue == String {
 }
 
 extension EventsChoice: Word {}
+extension Latency: Word {}
 extension LogFormat: Word {}
 extension LogField: Word {}
 extension SendProxy: Word {}

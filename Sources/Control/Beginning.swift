@@ -132,9 +132,11 @@ struct Beginning {
       maxConnections: snapshot.limits.maxConnections,
       descriptors: descriptors, failures: upstreams.failures, names: upstreams.lookups)
     do throws(WorkerPool.Failure) {
-      return try WorkerPool(
+      let pool = try WorkerPool(
         settings, table: passage.next.table, bans: bans.table, listening: passage.step.opened,
         sink: { _ in RecordLines(logs) })
+      pool.spinBeforeSleep(snapshot.latency == .low)
+      return pool
     } catch {
       throw Server.Refusal(sentences: [sentence(about: error, passage)])
     }

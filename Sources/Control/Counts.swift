@@ -251,6 +251,8 @@ extension WorkerStats {
     pipeMisses += other.pipeMisses
     acceptPauses += other.acceptPauses
     overflows += other.overflows
+    spins += other.spins
+    spinHits += other.spinHits
     connections += other.connections
     buffers += other.buffers
     pipes += other.pipes

@@ -271,6 +271,7 @@ extension Server {
     passage.next.mark(upstreams.served)
     let slow = pool.install(
       passage.next.table, opening: opened, retiring: passage.step.retired)
+    pool.spinBeforeSleep(passage.next.snapshot.latency == .low)
     for address in passage.step.tuned { pool.tune(address.withSystemCongestion) }
     inForce.withLock { inForce in
       var next = passage.next

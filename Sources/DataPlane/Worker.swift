@@ -319,6 +319,8 @@ internal import Wire
 
   func pause(_ wanted: Bool) { unsafe sluice_shared_pause(raw, wanted) }
 
+  func spin(_ wanted: Bool) { unsafe sluice_shared_spin(raw, wanted) }
+
   var pauses: AcceptPauses {
     var pauses = sluice_pauses()
     unsafe sluice_shared_pauses(raw, &pauses)

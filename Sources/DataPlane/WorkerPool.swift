@@ -184,6 +184,9 @@ package final class WorkerPool: Sendable {
     for member in members { member.mailbox.wake() }
   }
 
+  /// While it is wanted, workers look for events for a bounded time before they sleep.
+  package func spinBeforeSleep(_ wanted: Bool) { shared.spin(wanted) }
+
   package var acceptPauses: AcceptPauses { shared.pauses }
 
   /// Opens further listeners; nobody accepts from them before `install`. ENOSPC stands for more

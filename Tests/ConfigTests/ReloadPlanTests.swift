@@ -99,6 +99,11 @@ struct ReloadPlanTests {
       ])
   }
 
+  @Test func latencyChanges() throws {
+    let plan = try plan(Self.file, "latency: low\n\(Self.file)")
+    #expect(told(plan).contains("changed latency: balanced -> low") && plan.restarts.isEmpty)
+  }
+
   @Test(
     arguments: [
       ("workers: 7", ["workers"]), ("events: epoll", ["events"]),

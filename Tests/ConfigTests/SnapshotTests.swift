@@ -9,6 +9,7 @@ import Wire
     # Every key there is.
     workers: 4
     events: epoll
+    latency: low
     admin:
       socket: /run/x.sock
       mode: 600
@@ -225,7 +226,7 @@ import Wire
         halfClosedMs: 60_000, maxAgeMs: 604_800_000),
       congestion: nil, backlog: 4096)
     let expected = Snapshot(
-      workers: .count(4), events: .epoll,
+      workers: .count(4), events: .epoll, latency: .low,
       admin: AdminSettings(
         socket: "/run/x.sock", mode: 0o600, group: "adm",
         operate: [.user("root"), .group("wheel")], view: [.user("1000")]),
@@ -370,6 +371,7 @@ import Wire
   private static let plan = """
     workers          4
     events           epoll
+    latency          low
     connections      at most 5000
     each source      at most 200, and 50 new ones a second
       10.0.0.0/8     no limit

@@ -396,6 +396,8 @@ ssize_t kernel_splice(int from, int to, size_t length) {
 
 uint64_t sys_now_ns(void) { return world.now_ns; }
 
+void sys_relax(void) { world.now_ns += 1000; }
+
 ssize_t sys_recv(int fd, void *to, size_t length) {
   struct fake_socket *s = kernel_socket(fd);
   if (interrupted()) return -1;

@@ -16,6 +16,7 @@
 #include "../../CSources/CSluice/race.c"
 #undef earlier
 #include "../../CSources/CSluice/relay.c"
+#include "../../CSources/CSluice/spin.c"
 #include "../../CSources/CSluice/stats.c"
 #include "../../CSources/CSluice/transport.c"
 #include "../../CSources/CSluice/worker.c"

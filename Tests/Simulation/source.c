@@ -351,7 +351,7 @@ static uint32_t epoll_reap(struct sluice_worker *w) {
   return count;
 }
 
-static void simulated_wait(struct sluice_worker *w, uint64_t wait_ns, bool batch) {
+static uint32_t simulated_wait(struct sluice_worker *w, uint64_t wait_ns, bool batch) {
   (void)batch;
   source_step();
   uint32_t count = world.profile.ring ? reap_some(w) : epoll_reap(w);
@@ -362,6 +362,7 @@ static void simulated_wait(struct sluice_worker *w, uint64_t wait_ns, bool batch
   }
   w->now_ns = sys_now_ns();
   w->now_ms = w->now_ns / NS_PER_MS;
+  return count;
 }
 
 static const struct source source_like_ring;

@@ -91,6 +91,7 @@ void world_begin(void) {
   note("descriptors %llu shared %llu connections %llu", p->descriptor_limit,
        p->shared_descriptors, p->shared_connections, 0);
   world.shared = sluice_shared_create(p->shared_descriptors, p->shared_connections);
+  if (world.shared) sluice_shared_spin(world.shared, seed % 4 == 0);
   struct sluice_options options = {.shared = world.shared, .slots = p->slots,
                                    .buffers = p->buffers, .pipes = p->pipes, .workers = 1};
   struct sluice_error error;

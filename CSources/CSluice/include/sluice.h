@@ -299,6 +299,10 @@ uint32_t sluice_shared_connections(struct sluice_shared *shared);
 // While it is wanted no worker accepts; clients wait in the kernel's queue. For want of memory.
 void sluice_shared_pause(struct sluice_shared *shared, bool wanted);
 
+// While it is wanted, workers look for events for a bounded time before they sleep: what comes soon
+// is seen sooner, for more processor time. Off at first.
+void sluice_shared_spin(struct sluice_shared *shared, bool wanted);
+
 // How often workers stopped accepting, by what was wanting, and how many do not accept now.
 struct sluice_pauses {
   uint64_t connections;  // as many as the process may have
@@ -409,6 +413,8 @@ struct sluice_stats {
   uint64_t pipe_misses;  // a half wanted a pipe and none was to be had
   uint64_t accept_pauses;
   uint64_t overflows;    // the event source lost its place and was re-armed
+  uint64_t spins;        // waits that began with a look for events, see sluice_shared_spin
+  uint64_t spin_hits;    // those that needed no sleep
   uint32_t connections;  // now
   uint32_t buffers;      // in use now
   uint32_t pipes;        // made and kept now

@@ -145,6 +145,12 @@ extension MetricFamily {
   static let workerOverflows = MetricFamily(
     "sluice_worker_event_overflows_total", .counter, ["worker"],
     "Times the event source lost its place and was armed anew.")
+  static let workerSpins = MetricFamily(
+    "sluice_worker_spins_total", .counter, ["worker"],
+    "Times the worker looked for events before it slept (`latency: low`).")
+  static let workerSpinHits = MetricFamily(
+    "sluice_worker_spin_hits_total", .counter, ["worker"],
+    "Those of them that found some, so that it need not sleep.")
   static let workerAcceptPaused = MetricFamily(
     "sluice_worker_accept_paused", .gauge, ["worker"],
     "1 while the worker does not accept, for want of descriptors, connections or memory.")
@@ -184,8 +190,9 @@ extension MetricFamily {
     backendDialFailures, backendBytes, backendConnect, backendFirstByte, serverUp, serverWeight,
     serverConnections, serverDials, serverDialFailures, serverBytes, serverConnect, workerUp,
     workerConnections, workerTurns, workerPromotions, workerDemotions, workerPipes,
-    workerPipeMisses, workerBuffers, workerOverflows, workerAcceptPaused, workerAcceptPauses,
-    logLines, logDropped, logSuppressed, processCPU, processResident, processVirtual,
-    processThreads, processStart, processOpenDescriptors, processDescriptorLimit,
+    workerPipeMisses, workerBuffers, workerOverflows, workerSpins, workerSpinHits,
+    workerAcceptPaused, workerAcceptPauses, logLines, logDropped, logSuppressed,
+    processCPU, processResident, processVirtual, processThreads, processStart,
+    processOpenDescriptors, processDescriptorLimit,
   ]
 }
