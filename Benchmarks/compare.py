@@ -138,7 +138,8 @@ def document_of(groups, preset):
     summary, idle, versions = {}, {}, {}
     for result in groups.values():
         for workload, cells in summarise(result["rounds"], result["base"]).items():
-            summary.setdefault(workload, {}).update(cells)
+            known = summary.setdefault(workload, {})
+            known.update({name: cell for name, cell in cells.items() if name not in known})
         for workload, cells in result["idle"].items():
             idle.setdefault(workload, {}).update(cells)
         versions.update(result["environment"]["versions"])

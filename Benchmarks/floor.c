@@ -101,6 +101,7 @@ static void return_pipe(struct end *from) {
 static bool end_of(struct end *from) {
   from->ended = true;
   from->readable = false;
+  if (from->other->ended) return true; // closing both will tell
   return shutdown(from->other->fd, SHUT_WR) == 0 || errno == ENOTCONN;
 }
 

@@ -17,55 +17,71 @@ from pathlib import Path
 
 WIDTH, HEIGHT = 720, 360
 LEFT, RIGHT, TOP, BOTTOM = 64, 150, 44, 46
-# Told apart by colour-blind readers too (Okabe and Ito), and each with a mark of its own.
+# Told apart by colour-blind readers too (after Okabe and Ito), and each with a mark of its own. On
+# light ground, on dark ground, mark.
 LOOKS = {
-    "sluice": ("#0072b2", "circle"), "haproxy-forced": ("#d55e00", "square"),
-    "haproxy-auto": ("#e69f00", "triangle"), "nginx": ("#009e73", "diamond"),
-    "sluice-epoll": ("#56b4e9", "circle"), "sniproxy": ("#cc79a7", "square"),
+    "sluice": ("#0072b2", "#4fb3ee", "circle"),
+    "haproxy-forced": ("#d55e00", "#ff8a3d", "square"),
+    "haproxy-auto": ("#b97a00", "#f0b429", "triangle"),
+    "nginx": ("#00805c", "#2ecf9f", "diamond"),
+    "sluice-epoll": ("#3a8fc4", "#9ad4f5", "circle"),
+    "sniproxy": ("#a8578a", "#e39cc8", "square"),
+    "floor": ("#666666", "#aaaaaa", "triangle"),
 }
-SPARE = ("#666666", "triangle")
+# What the ratios are drawn of, and the workloads, in this order; others only when none of these is
+# among the results.
+COMPARED = ("sluice", "nginx", "sniproxy", "floor")
+HEADLINES = """bulk-up-1 bulk-up-8 bulk-up-64 bulk-up-512 bulk-down-8 bulk-duplex-8 rtt-64-1 rtt-64-64
+  rtt-64-1000 rtt-64-5000 rtt-1k-64 rtt-16k-64 rtt-64k-64 rtt-256k-64 open-64-10000 churn-16
+  churn-client-16 churn-v2-16 churn-sni-16 sni-bulk-up-8 sni-rtt-64-64""".split()
+# Readers with a dark page get dark ground: an SVG file in an <img> follows the reader's setting.
+STYLE = """text{fill:#222}.dim{fill:#555}.head{font-size:15px;font-weight:bold}.name{font-weight:bold;
+fill:currentColor}.ground{fill:#fff}.grid{stroke:#ddd}.axis{stroke:#222;stroke-width:1.5}
+.line{fill:none;stroke:currentColor;stroke-width:2}.mark{fill:currentColor}%s
+@media(prefers-color-scheme:dark){text{fill:#e6e6e6}.dim{fill:#a8a8a8}.name{fill:currentColor}
+.ground{fill:#0d1117}.grid{stroke:#30363d}.axis{stroke:#e6e6e6}%s}"""
 
 
-def look(name):
-    return LOOKS.get(name, SPARE)
+def style():
+    colours = ["".join(f".{name}{{color:{look[dark]}}}" for name, look in LOOKS.items())
+               for dark in (0, 1)]
+    return (STYLE % tuple(colours)).replace("\n", "")
 
 
 class Drawing:
-    """SVG elements on a white ground, in a font that every reader has."""
+    """SVG elements, in a font that every reader has, on light or dark ground."""
 
     def __init__(self, title, width=WIDTH, height=HEIGHT):
         self.parts = [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
             f'width="{width}" height="{height}" font-family="sans-serif" font-size="12" role="img">'
-            f"<title>{html.escape(title)}</title>"
-            f'<rect width="{width}" height="{height}" fill="#ffffff"/>']
-        self.text(LEFT, 24, title, size=15, weight="bold")
+            f"<title>{html.escape(title)}</title><style>{style()}</style>"
+            f'<rect class="ground" width="{width}" height="{height}"/>']
+        self.text(LEFT, 24, title, look="head")
 
-    def text(self, x, y, words, anchor="start", size=12, weight="normal", fill="#222222"):
-        self.parts.append(
-            f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" '
-            f'font-weight="{weight}" fill="{fill}">{html.escape(words)}</text>')
+    def text(self, x, y, words, anchor="start", look=""):
+        more = f' text-anchor="{anchor}"' if anchor != "start" else ""
+        more += f' class="{look}"' if look else ""
+        self.parts.append(f'<text x="{x:.0f}" y="{y:.0f}"{more}>{html.escape(words)}</text>')
 
-    def line(self, x1, y1, x2, y2, stroke="#dddddd", width=1.0, dashes=""):
-        dashed = f' stroke-dasharray="{dashes}"' if dashes else ""
+    def line(self, x1, y1, x2, y2, look="grid"):
         self.parts.append(f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" '
-                          f'stroke="{stroke}" stroke-width="{width}"{dashed}/>')
+                          f'class="{look}"/>')
 
-    def path(self, points, stroke):
+    def path(self, points, name):
         joined = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-        self.parts.append(f'<polyline points="{joined}" fill="none" stroke="{stroke}" '
-                          f'stroke-width="2"/>')
+        self.parts.append(f'<polyline points="{joined}" class="line {name}"/>')
 
     def mark(self, x, y, name):
-        fill, shape = look(name)
         corners = {"square": [(-4, -4), (4, -4), (4, 4), (-4, 4)],
                    "triangle": [(0, -5), (5, 4), (-5, 4)],
-                   "diamond": [(0, -5.5), (5.5, 0), (0, 5.5), (-5.5, 0)]}.get(shape)
+                   "diamond": [(0, -5.5), (5.5, 0), (0, 5.5), (-5.5, 0)]}.get(LOOKS[name][2])
         if corners is None:
-            self.parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="{fill}"/>')
+            shape = f'circle cx="{x:.1f}" cy="{y:.1f}" r="4.5"'
         else:
             joined = " ".join(f"{x + dx:.1f},{y + dy:.1f}" for dx, dy in corners)
-            self.parts.append(f'<polygon points="{joined}" fill="{fill}"/>')
+            shape = f'polygon points="{joined}"'
+        self.parts.append(f'<{shape} class="mark {name}"/>')
 
     def write(self, path):
         path.write_text("\n".join(self.parts) + "\n</svg>\n")
@@ -103,16 +119,16 @@ def draw_lines(path, title, unit, x_unit, series, x_name):
         drawing.text(LEFT - 8, y + 4, show_number(tick), "end")
     for x in xs:
         drawing.text(at(x, 0)[0], TOP + down + 18, x_name(x), "middle")
-    drawing.text(LEFT, TOP - 6, unit, fill="#555555")
-    drawing.text(LEFT + across / 2, HEIGHT - 8, x_unit, "middle", fill="#555555")
+    drawing.text(LEFT, TOP - 6, unit, look="dim")
+    drawing.text(LEFT + across / 2, HEIGHT - 8, x_unit, "middle", look="dim")
     # Names stand at the right ends of their lines, and never on each other.
     ends = sorted((at(*points[-1])[1], name) for name, points in series.items())
     lowest = -math.inf
     for y, name in ends:
         lowest = max(y, lowest + 15)
-        drawing.text(LEFT + across + 12, lowest + 4, name, fill=look(name)[0], weight="bold")
+        drawing.text(LEFT + across + 12, lowest + 4, name, look=f"name {name}")
     for name, points in series.items():
-        drawing.path([at(*point) for point in points], look(name)[0])
+        drawing.path([at(*point) for point in points], name)
         for point in points:
             drawing.mark(*at(*point), name)
     drawing.write(path)
@@ -121,15 +137,15 @@ def draw_lines(path, title, unit, x_unit, series, x_name):
 def draw_ratios(path, summary, base, rounds):
     """CPU of each contender over that of the base: median, and the whole spread over rounds."""
     rows = []
-    for workload, cells in summary.items():
-        row = [(name, cells[name]["cpu"]) for name in cells
-               if name not in (base, "direct") and "ratio" in cells[name].get("cpu", {})
-               and name in ("sluice", "nginx", "sniproxy")]
+    for workload in [name for name in HEADLINES if name in summary] or summary:
+        cells = summary[workload]
+        row = [(name, cells[name]["cpu"]) for name in COMPARED
+               if name != base and "ratio" in cells.get(name, {}).get("cpu", {})]
         if row:
             rows.append((workload, row))
     if not rows:
         return
-    left, line = 150, 26
+    left, line = 150, 30
     height = TOP + line * len(rows) + 56
     drawing = Drawing(f"CPU time against {base}: median of {rounds} rounds, and spread",
                       height=height)
@@ -144,29 +160,31 @@ def draw_ratios(path, summary, base, rounds):
     for tick in ticks:
         drawing.line(at(tick), TOP, at(tick), bottom)
         drawing.text(at(tick), bottom + 16, show_number(tick), "middle")
-    drawing.line(at(1), TOP, at(1), bottom, stroke="#222222", width=1.5)
+    drawing.line(at(1), TOP, at(1), bottom, "axis")
     for index, (workload, row) in enumerate(rows):
         middle = TOP + line * (index + 0.5)
         drawing.text(left - 10, middle + 4, workload, "end")
         for place, (name, cell) in enumerate(row):
-            y = middle + (place - (len(row) - 1) / 2) * 9
-            drawing.line(at(cell["low"]), y, at(cell["high"]), y, look(name)[0], 2)
+            y = middle + (place - (len(row) - 1) / 2) * 8
+            drawing.line(at(cell["low"]), y, at(cell["high"]), y, f"line {name}")
             drawing.mark(at(cell["ratio"]), y, name)
+            if cell["ratio"] > ticks[-1]:
+                drawing.text(at(cell["ratio"]) + 8, y + 4, show_number(cell["ratio"]))
     names = list(dict.fromkeys(name for _, row in rows for name, _ in row))
     for index, name in enumerate(names):
         drawing.mark(left + 110 * index, height - 16, name)
-        drawing.text(left + 110 * index + 10, height - 12, name, fill=look(name)[0])
-    drawing.text(WIDTH - 40, height - 12, f"left of 1: less than {base}", "end", fill="#555555")
+        drawing.text(left + 110 * index + 10, height - 12, name, look=f"name {name}")
+    drawing.text(WIDTH - 40, TOP - 6, f"left of 1: less than {base}", "end", look="dim")
     drawing.write(path)
 
 
-def over(summary, pattern, metric, skip=("direct",)):
+def over(summary, pattern, metric):
     """{contender: [(number in the workload's name, median)]} of the workloads that match."""
     series = {}
     for workload, cells in summary.items():
         found = re.fullmatch(pattern, workload)
         for name, cell in cells.items() if found else ():
-            if name not in skip and metric in (cell or {}):
+            if name in LOOKS and metric in (cell or {}):
                 text = found.group(1)
                 x = int(text[:-1]) * 1024 if text.endswith("k") else int(text)
                 value = cell[metric]["median"] if isinstance(cell[metric], dict) else cell[metric]
@@ -185,7 +203,10 @@ def main():
     target = Path(sys.argv[2]) if len(sys.argv) == 3 else source.parent
     results = json.loads(source.read_text())
     summary, facts = results["summary"], results["environment"]
-    draw_ratios(target / "ratios.svg", summary, facts["base"], facts["rounds"])
+    # A file of several groups may end with one that has another base.
+    groups = [group["base"] for group in results.get("groups", {}).values()]
+    base = max(set(groups), key=groups.count) if groups else facts["base"]
+    draw_ratios(target / "ratios.svg", summary, base, facts["rounds"])
     for name, title, unit, x_unit, series, x_name in (
             ("connections", "Round trips of 64 B", "CPU µs per round trip", "connections",
              over(summary, r"rtt-64-(\d+)", "cpu"), show_number),

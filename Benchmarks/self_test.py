@@ -1,6 +1,7 @@
 """Shows that the load generator sees what a broken relay does, and nothing where there is nothing.
 
-A relay in Python with one deliberate fault at a time stands in for the proxy.
+A relay in Python with one deliberate fault at a time stands in for the proxy. Verdicts are given on
+figures made up for it.
 """
 
 import json
@@ -10,6 +11,7 @@ import threading
 
 from configs import HOST
 from contenders import free_ports
+from required import Row, judge
 
 FAULT_OFFSET = 20000  # bytes of one direction that pass before the fault strikes
 
@@ -108,9 +110,31 @@ CASES = [
 ]
 
 
+# What is required and wanted, the ratios of single rounds, and the verdict on their median. Rounds
+# without one of the two do not count.
+LESS = Row("g", "w", "cpu", "a", "b", 0.9, 0.7)
+MORE = Row("g", "w", "cpu", "a", "b", 1.05, at_least=True)
+VERDICTS = [
+    (LESS, [0.6, 0.7, 5.0], "met, goal too"), (LESS, [0.1, 0.9, 0.91], "met"),
+    (LESS, [0.1, 0.92, 0.95], "missed"), (LESS, [None, 0.8, None], "met"),
+    (LESS, [None, None], "not measured"), (MORE, [1.0, 1.04, 9.0], "missed"),
+    (MORE, [1.0, 1.05, 1.1], "met"), (Row("g", "w", "cpu", "a", "b", None), [3.0], "stated"),
+]
+
+
+def check_verdicts():
+    good = True
+    for row, ratios, expected in VERDICTS:
+        rounds = [{"w": {"a": ratio and {"cpu": ratio * 2}, "b": {"cpu": 2}}} for ratio in ratios]
+        verdict = judge(row, {"g": {"rounds": rounds}})["verdict"]
+        good = good and verdict == expected
+        print(f"{'ok  ' if verdict == expected else 'FAIL'} verdict on {ratios}: {verdict}")
+    return good
+
+
 def run(load):
     """Runs every case; true when each ended as it must."""
-    good = True
+    good = check_verdicts()
     for arguments, fault, expected in CASES:
         [backend_port] = free_ports(1)
         relay = Relay(backend_port, fault)
