@@ -139,6 +139,11 @@ let package = Package(
     .testTarget(
       name: "PackagingTests", dependencies: ["sluice", "TestSupport"],
       swiftSettings: testSettings, linkerSettings: linkSanitizer),
+    // The data path for tools/budgets: what it does is counted in an optimised build.
+    .executableTarget(
+      name: "sluice-budgets", dependencies: ["DataPlane", "Routing", "System", "Wire"],
+      path: "Tests/Budgets", exclude: ["budgets", "counters.py", "traffic.py"],
+      swiftSettings: testSettings, linkerSettings: linkSanitizer),
     // The C state machine over a fake kernel: a program of its own, since it is compiled with
     // another sys.h (see Tests/Simulation/README.md).
     .executableTarget(
