@@ -35,7 +35,7 @@ enum lane { COPY, SPLICE, COPY_V2 };
 struct end {
   int fd;
   bool readable; // an event said so, and no call has said otherwise since
-  bool hung_up;  // a FIN is on its way: a short read does not prove that there is nothing more
+  bool hung_up;  // its FIN is here: a short read is the last one
   bool ended;    // the FIN was read and passed on
   struct end *other;
   struct pair *pair;
@@ -144,7 +144,8 @@ static bool copy(struct end *from) {
       from->readable = false;
       return errno == EAGAIN;
     }
-    if (n < (ssize_t)BUFFER_SIZE && !from->hung_up) from->readable = false;
+    bool drained = n < (ssize_t)BUFFER_SIZE;
+    if (drained && !from->hung_up) from->readable = false;
     unsigned char *start = buffer + HEADER_SIZE;
     size_t length = (size_t)n;
     if (from->pair->greets && from == &from->pair->client) {
@@ -156,6 +157,8 @@ static bool copy(struct end *from) {
     if (sent < 0) return false;
     clear = (size_t)sent == length;
     if (!clear && !hold(from, start + sent, length - (size_t)sent)) return false;
+    // Behind a FIN nothing comes: no recv is needed to be told so.
+    if (clear && drained && from->hung_up) return end_of(from);
   }
   return true;
 }

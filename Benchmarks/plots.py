@@ -35,11 +35,12 @@ HEADLINES = """bulk-up-1 bulk-up-8 bulk-up-64 bulk-up-512 bulk-down-8 bulk-duple
   rtt-64-1000 rtt-64-5000 rtt-1k-64 rtt-16k-64 rtt-64k-64 rtt-256k-64 open-64-10000 churn-16
   churn-client-16 churn-v2-16 churn-sni-16 sni-bulk-up-8 sni-rtt-64-64""".split()
 # Readers with a dark page get dark ground: an SVG file in an <img> follows the reader's setting.
-STYLE = """text{fill:#222}.dim{fill:#555}.head{font-size:15px;font-weight:bold}.name{font-weight:bold;
-fill:currentColor}.ground{fill:#fff}.grid{stroke:#ddd}.axis{stroke:#222;stroke-width:1.5}
+STYLE = """text{fill:#222}.dim{fill:#555}.head{font-size:15px;font-weight:bold}
+.name{font-weight:bold;fill:currentColor}.ground{fill:#fff}.grid{stroke:#ddd}
+.axis{stroke:#222;stroke-width:1.5}
 .line{fill:none;stroke:currentColor;stroke-width:2}.mark{fill:currentColor}%s
-@media(prefers-color-scheme:dark){text{fill:#e6e6e6}.dim{fill:#a8a8a8}.name{fill:currentColor}
-.ground{fill:#0d1117}.grid{stroke:#30363d}.axis{stroke:#e6e6e6}%s}"""
+@media(prefers-color-scheme:dark){text{fill:#e6e6e6}.dim{fill:#a8a8a8}
+.name{fill:currentColor}.ground{fill:#0d1117}.grid{stroke:#30363d}.axis{stroke:#e6e6e6}%s}"""
 
 
 def style():
