@@ -97,12 +97,12 @@ static void half_reset(struct half *half) {
   *half = (struct half){.mode = sluice_mode_keep, .limit = NO_LIMIT, .room = NO_LIMIT};
 }
 
-void connection_accepted(struct sluice_worker *w, struct listener *listener, int descriptor) {
+void connection_accepted(struct sluice_worker *w, uint32_t tag, int descriptor) {
   struct connection *c = worker_take_slot(w);
   INVARIANT(c);
   *c = (struct connection){.generation = c->generation + 1,
                            .queued = c->queued,
-                           .listener = listener->tag,
+                           .listener = tag,
                            .wheel_slot = 0xffff,
                            .next = NO_SLOT};
   side_reset(&c->sides[0], descriptor);

@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,6 +62,10 @@ enum {
   TURNS_UNREAPED = 8,           // turns that had something to say at once, then the kernel is asked
   RACES_MAX = 1024,             // second dials of one worker at once; beyond, dials wait alone
   RECORD_BYTES = 64,
+  SEATS = 1024,                 // workers that there may be
+  HANDED_MAX = 64,              // connections in an inbox; more stay where they came in
+  LEAD_PART = 8,                // a worker hands over when it has an eighth more than another one,
+  LEAD_LEAST = 4,               // and so many besides: a few are not worth a wake-up
   SPIN_MAX_US = 100,            // `latency: low`: a longer wait is worth being woken for
   SPIN_WEIGHT = 8,              // an eighth of each short wait goes into their average
   SPIN_VAIN = 4,                // looks in vain before a worker only sleeps
@@ -259,6 +264,23 @@ struct wheel {
   uint64_t occupied[WHEEL_LEVELS][WHEEL_SLOTS / 64];
 };
 
+// A connection on its way from the worker that accepted it to another one, with its credit.
+struct handed {
+  int descriptor;
+  uint32_t tag;
+};
+
+// A worker's place among those that hand connections to each other. See handover.c.
+struct seat {
+  _Alignas(64) _Atomic uint32_t live;  // connections of the worker
+  _Atomic uint32_t waiting;            // in its inbox; written under the lock
+  _Atomic uint64_t version;            // 0: it takes none; written under the lock
+  _Atomic bool paused;
+  _Alignas(64) pthread_mutex_t lock;
+  int wake_descriptor;
+  struct handed inbox[HANDED_MAX];
+};
+
 struct sluice_shared {
   _Alignas(64) _Atomic uint32_t descriptors;
   _Alignas(64) _Atomic uint32_t connections;
@@ -268,6 +290,7 @@ struct sluice_shared {
   _Atomic bool spin;
   _Atomic uint32_t paused;           // workers that do not accept
   _Atomic uint64_t pauses[WANTS];
+  struct seat *seats;      // SEATS, touched on first use
   struct bucket *buckets;  // SLUICE_BUCKETS; pages that none falls into cost nothing
 };
 
@@ -352,6 +375,9 @@ struct sluice_worker {
   uint32_t listeners_leaving;
   bool leaving_blocked;  // for want of credit
   uint32_t workers;
+  struct seat *seat;  // NULL: it does not hand over, nor take
+  uint32_t place;     // of the seat
+  uint32_t draws;     // of random numbers, so far
   bool accept_paused;
   enum want want;  // paused: for this
   uint64_t accept_retry_ms;
@@ -369,7 +395,7 @@ struct sluice_worker {
 };
 
 // connection.c
-void connection_accepted(struct sluice_worker *w, struct listener *listener, int descriptor);
+void connection_accepted(struct sluice_worker *w, uint32_t tag, int descriptor);
 void connection_run(struct sluice_worker *w, struct connection *c);
 void connection_due(struct sluice_worker *w, struct connection *c);
 void connection_move(struct sluice_worker *w, struct connection *c, enum state to);
@@ -412,6 +438,7 @@ void worker_woken(struct sluice_worker *w);
 
 // listen.c
 void listen_took(struct sluice_worker *w, struct listener *listener, int descriptor);
+void listen_born(struct sluice_worker *w, uint32_t tag, int descriptor);
 void listen_failed(struct sluice_worker *w, struct listener *listener, int number);
 void listen_some(struct sluice_worker *w, struct listener *listener);
 void listen_review(struct sluice_worker *w);
@@ -423,6 +450,12 @@ struct listener *_Nullable listen_find(struct sluice_worker *w, uint32_t index,
                                        uint32_t generation);
 uint32_t listen_index(const struct sluice_worker *w, const struct listener *listener);
 void listen_give_credit(struct sluice_worker *w);
+
+// handover.c
+bool handover_give(struct sluice_worker *w, const struct listener *listener, int descriptor);
+void handover_take(struct sluice_worker *w);
+void handover_tell(const struct sluice_worker *w);
+void handover_pause(const struct sluice_worker *w);
 
 // preface.c
 bool buffers_open(struct sluice_worker *w);

@@ -178,6 +178,7 @@ static void listen_pause(struct sluice_worker *w, enum want want) {
   w->accept_retry_ms = w->now_ms + ACCEPT_RETRY_MS;
   if (w->accept_paused) return;
   w->accept_paused = true;
+  handover_pause(w);
   atomic_fetch_add_explicit(&w->shared->paused, 1, memory_order_relaxed);
   w->stats.accept_pauses++;
   for (uint32_t i = 0; i < w->listeners_count; i++) listen_disarm(w, &w->listeners[i]);
@@ -206,6 +207,7 @@ void listen_review(struct sluice_worker *w) {
   }
   listen_give_credit(w);
   w->accept_paused = false;
+  handover_pause(w);
   atomic_fetch_sub_explicit(&w->shared->paused, 1, memory_order_relaxed);
   for (uint32_t i = 0; i < w->listeners_count; i++) listen_arm(w, &w->listeners[i]);
 }
@@ -219,8 +221,18 @@ void listen_took(struct sluice_worker *w, struct listener *listener, int descrip
     return;
   }
   listen_take_credit(w);
-  connection_accepted(w, listener, descriptor);
+  if (!handover_give(w, listener, descriptor)) connection_accepted(w, listener->tag, descriptor);
   if (!listener->careful && listen_careful(w)) listen_disarm(w, listener);
+}
+
+// One that another worker has accepted, and has taken the credit for.
+void listen_born(struct sluice_worker *w, uint32_t tag, int descriptor) {
+  if (w->live < w->slots_max) {
+    connection_accepted(w, tag, descriptor);
+    return;
+  }
+  sys_close(descriptor);
+  listen_give_credit(w);
 }
 
 // All else was about one connection that is gone (accept(2): treat as EAGAIN).
@@ -248,7 +260,7 @@ static int listen_one(struct sluice_worker *w, struct listener *listener,
     return number;
   }
   w->stats.accepted++;
-  connection_accepted(w, listener, descriptor);
+  if (!handover_give(w, listener, descriptor)) connection_accepted(w, listener->tag, descriptor);
   return 0;
 }
 

@@ -3,16 +3,21 @@
 
 #include <sys/mman.h>
 
+static void *shared_reserve(size_t bytes) {
+  void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                  -1, 0);
+  return at == MAP_FAILED ? NULL : at;
+}
+
 struct sluice_shared *sluice_shared_create(uint32_t descriptors, uint32_t connections) {
   struct sluice_shared *shared = aligned_alloc(64, sizeof *shared);
   if (!shared) return NULL;
-  void *buckets = mmap(NULL, SLUICE_BUCKETS * sizeof *shared->buckets, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (buckets == MAP_FAILED) {
-    free(shared);
+  shared->buckets = shared_reserve(SLUICE_BUCKETS * sizeof *shared->buckets);
+  shared->seats = shared_reserve(SEATS * sizeof *shared->seats);
+  if (!shared->buckets || !shared->seats) {
+    sluice_shared_destroy(shared);
     return NULL;
   }
-  shared->buckets = buckets;
   atomic_init(&shared->pause, false);
   atomic_init(&shared->spin, false);
   atomic_init(&shared->paused, 0);
@@ -25,7 +30,8 @@ struct sluice_shared *sluice_shared_create(uint32_t descriptors, uint32_t connec
 }
 
 void sluice_shared_destroy(struct sluice_shared *shared) {
-  munmap(shared->buckets, SLUICE_BUCKETS * sizeof *shared->buckets);
+  if (shared->buckets) munmap(shared->buckets, SLUICE_BUCKETS * sizeof *shared->buckets);
+  if (shared->seats) munmap(shared->seats, SEATS * sizeof *shared->seats);
   free(shared);
 }
 

@@ -28,6 +28,7 @@ struct connection *worker_take_slot(struct sluice_worker *w) {
     c = &w->slots[w->slots_touched++];
   }
   if (c) w->live++;
+  handover_tell(w);
   return c;
 }
 
@@ -38,6 +39,7 @@ void worker_give_slot(struct sluice_worker *w, struct connection *c) {
   c->next = w->free_slot;
   w->free_slot = worker_slot(w, c);
   w->live--;
+  handover_tell(w);
   listen_give_credit(w);
 }
 
@@ -177,6 +179,7 @@ uint32_t sluice_worker_turn(struct sluice_worker *w, int32_t wait_ms) {
     w->shakes = 0;
     turn_wait(w, speaks ? 0 : turn_wait_ns(w, until_ns), !speaks && turn_batches(w));
     turn_clock(w);
+    handover_take(w);
     deadline_run(w);
     listen_look(w);
     if (w->accept_paused && w->now_ms >= w->accept_retry_ms) listen_review(w);
@@ -275,6 +278,7 @@ enum sluice_events sluice_worker_source(const struct sluice_worker *w) { return 
 
 // The source goes first: once the ring is closed the kernel holds nothing of ours.
 void sluice_worker_destroy(struct sluice_worker *w) {
+  if (w->seat) sluice_worker_share(w, w->place, 0);
   if (w->source) w->source->close(w);
   for (uint32_t slot = 0; slot < w->slots_touched; slot++) {
     struct connection *c = &w->slots[slot];

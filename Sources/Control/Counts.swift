@@ -251,6 +251,8 @@ extension WorkerStats {
     pipeMisses += other.pipeMisses
     acceptPauses += other.acceptPauses
     overflows += other.overflows
+    handedOver += other.handedOver
+    received += other.received
     spins += other.spins
     spinHits += other.spinHits
     connections += other.connections

@@ -174,6 +174,9 @@ package struct WorkerStats: Sendable {
   package var pipeMisses: UInt64 = 0
   package var acceptPauses: UInt64 = 0
   package var overflows: UInt64 = 0
+  /// Of those accepted, to other workers; and those that came from others.
+  package var handedOver: UInt64 = 0
+  package var received: UInt64 = 0
   /// Waits that began with a look for events, and those of them that needed no sleep.
   package var spins: UInt64 = 0
   package var spinHits: UInt64 = 0

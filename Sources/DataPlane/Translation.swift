@@ -215,6 +215,8 @@ extension WorkerStats {
     pipeMisses = stats.pipe_misses
     acceptPauses = stats.accept_pauses
     overflows = stats.overflows
+    handedOver = stats.handed_over
+    received = stats.received
     spins = stats.spins
     spinHits = stats.spin_hits
     connections = stats.connections

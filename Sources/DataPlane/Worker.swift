@@ -246,6 +246,11 @@ internal import Wire
     unsafe sluice_worker_listen(raw, descriptor, tag, exclusive)
   }
 
+  /// Hands new connections over to workers of the same version, and takes theirs; 0: it does not.
+  func share(as place: Int, version: UInt64) {
+    unsafe sluice_worker_share(raw, UInt32(place), version)
+  }
+
   func unlisten(tag: UInt32) { unsafe sluice_worker_unlisten(raw, tag) }
 
   /// False once a listener that was let go of may be closed.

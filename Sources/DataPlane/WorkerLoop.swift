@@ -87,6 +87,7 @@ struct WorkerLoop: ~Copyable {
     lookAtNeeds()
     mailbox.open(self.worker.waker)
     for socket in sockets { listen(socket) }
+    share(0)
   }
 
   var source: EventSource { worker.source }
@@ -124,6 +125,8 @@ struct WorkerLoop: ~Copyable {
 
   /// Between two turns, so no decision ever sees half of it.
   mutating func install(_ installation: Installation) {
+    // What others gave under the former table is known here only while its sockets are.
+    worker.share(as: index, version: 0)
     if let bans = installation.bans { self.bans = bans }
     retire { installation.retired.contains($0.tag) }
     if let table = installation.table {
@@ -137,12 +140,18 @@ struct WorkerLoop: ~Copyable {
       sockets.append(socket)
       listen(socket)
     }
+    share(installation.number)
     mailbox.acknowledge(installation.number, tables: generations.live)
   }
 
   /// There is room in C for every socket that `WorkerPool.open` lets pass.
   private func listen(_ socket: ListeningSocket) {
     _ = worker.listen(socket.descriptor, tag: socket.tag, exclusive: socket.isExclusive)
+  }
+
+  /// With workers that have the same installation, which know the same listeners.
+  private func share(_ installation: UInt64) {
+    worker.share(as: index, version: installation + 1)
   }
 
   mutating func retire(where isRetired: (ListeningSocket) -> Bool) {
@@ -187,6 +196,7 @@ struct WorkerLoop: ~Copyable {
     case .counts(let reply):
       liveBytes.wait(reply)
     case .drain:
+      worker.share(as: index, version: 0)
       retire { _ in true }
     case .end(let filter, let why, let reply):
       endings.append(EndingOrder(filter: filter, end: sluice_end(why), reply: reply))

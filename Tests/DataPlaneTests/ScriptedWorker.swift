@@ -287,6 +287,7 @@ struct WorkerOptions: Sendable {
   var slots: UInt32 = 20_000
   var buffers: UInt32 = 64
   var pipes: UInt32 = 16
+  var workers: UInt32 = 1
 }
 
 /// A C worker on a thread of its own, whose questions a closure answers. Every wait has a deadline.
@@ -426,7 +427,7 @@ private final class State: Sendable {
   func run(_ source: Source, _ wanted: WorkerOptions, _ shared: SharedTotals) throws {
     var options = sluice_options(
       shared: shared.raw, slots: wanted.slots, buffers: wanted.buffers, pipes: wanted.pipes,
-      workers: 1, events: source.raw)
+      workers: wanted.workers, events: source.raw)
     var error = sluice_error()
     guard let raw = sluice_worker_create(&options, &error) else {
       throw TestFailure("no worker: errno \(error.number)")

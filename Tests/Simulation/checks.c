@@ -114,9 +114,10 @@ static void check_pools(const struct sluice_worker *w, uint32_t buffers) {
   }
   uint32_t descriptors = atomic_load(&w->shared->descriptors);
   uint32_t connections = atomic_load(&w->shared->connections);
-  MUST(descriptors == 2 * w->live + 2 * w->pipes_made + w->races_live,
-       "shared: %u descriptors, %u live, %u race", descriptors, w->live, w->races_live);
-  MUST(connections == w->live, "shared: %u connections, %u live", connections, w->live);
+  uint32_t live = w->live + other_unborn();
+  MUST(descriptors == 2 * live + 2 * w->pipes_made + w->races_live,
+       "shared: %u descriptors, %u live, %u race", descriptors, live, w->races_live);
+  MUST(connections == live, "shared: %u connections, %u live", connections, live);
 }
 
 void check_step(void) {
@@ -138,7 +139,7 @@ void check_step(void) {
   MUST(races == w->races_live, "%u connections race, %u counted", races, w->races_live);
   MUST(live == w->live, "%u slots are in use, %u counted", live, w->live);
   check_pools(w, buffers);
-  uint32_t open = sockets + 2 * w->pipes_made + source_accepted_unseen();
+  uint32_t open = sockets + 2 * w->pipes_made + source_accepted_unseen() + other_unborn();
   for (uint32_t i = 0; i < LISTENERS; i++) open += world.listeners[i] >= 0;
   MUST(open == kernel.open, "%u descriptors are open, %u accounted for", kernel.open, open);
 }

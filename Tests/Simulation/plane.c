@@ -6,6 +6,7 @@
 #define set_int dial_set_int
 #include "../../CSources/CSluice/dial.c"
 #undef set_int
+#include "../../CSources/CSluice/handover.c"
 #include "../../CSources/CSluice/listen.c"
 #define later pace_later
 #include "../../CSources/CSluice/pace.c"

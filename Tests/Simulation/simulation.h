@@ -23,6 +23,7 @@ enum {
 struct profile {
   bool ring;            // completions come later, splices may run in the kernel; else like epoll
   bool crowd;           // more clients than one batch of events
+  bool others;          // another worker takes part
   uint32_t clients;
   uint32_t steps;
   uint32_t slots;
@@ -290,6 +291,13 @@ void world_splice_ran(uint32_t slot, uint32_t generation, int half);
 void world_splice_reaped(uint32_t slot, uint32_t generation, int half, int32_t result);
 struct deal *_Nullable deal_find(uint32_t slot, uint32_t generation);
 
+// others.c
+void other_choose(struct profile *p);
+void other_begin(void);
+uint32_t other_unborn(void);
+void other_step(void);
+void other_end(void);
+
 // model.c: what answers mean
 // An answer in the making, with the names of the bytes in it.
 struct draft {
@@ -356,6 +364,7 @@ void check_end(void);
   X(accept_aborted) X(out_of_descriptors) X(pipe_denied) X(dial_now) X(dial_later) \
   X(dial_refused) X(dial_never) X(reset_sent) X(reset_received) X(timed_out) X(vanished) \
   X(promotions) X(demotions) X(pipe_misses) X(accept_pauses) X(starved) X(asked_first) \
+  X(handed_over) X(received) \
   X(asked_limit) X(asked_bytes) X(asked_full) X(asked_half_closed) X(asked_timed_out) \
   X(tls_begun) X(tls_failed) X(tls_shaken) X(tls_ahead) X(tls_first) X(tls_second) \
   X(asked_open) X(redialled) X(released) X(outlived) X(routed) X(held) X(parked) X(facts) \

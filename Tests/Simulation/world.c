@@ -83,6 +83,7 @@ void world_begin(void) {
   for (int i = 0; i < 4; i++) (void)draw();
   world.now_ns = between(1, 1000000000ull) * 1000;
   profile_choose(&world.profile);
+  other_choose(&world.profile);
   const struct profile *p = &world.profile;
   note("ring %llu clients %llu slots %llu buffers %llu", p->ring, p->clients, p->slots,
        p->buffers);
@@ -93,11 +94,13 @@ void world_begin(void) {
   world.shared = sluice_shared_create(p->shared_descriptors, p->shared_connections);
   if (world.shared) sluice_shared_spin(world.shared, seed % 4 == 0);
   struct sluice_options options = {.shared = world.shared, .slots = p->slots,
-                                   .buffers = p->buffers, .pipes = p->pipes, .workers = 1};
+                                   .buffers = p->buffers, .pipes = p->pipes,
+                                   .workers = p->others ? 2 : 1};
   struct sluice_error error;
   world.worker = sluice_worker_create(&options, &error);
   MUST(world.shared && world.worker, "no worker: %s", error.call);
   sluice_worker_measure(world.worker, true);
+  other_begin();
   for (uint32_t i = 0; i < LISTENERS; i++) world_listen(i);
 }
 
@@ -163,6 +166,8 @@ static void worker_turn(int32_t wait_ms) {
   coverage.promotions += is.promotions - was.promotions;
   coverage.demotions += is.demotions - was.demotions;
   coverage.pipe_misses += is.pipe_misses - was.pipe_misses;
+  coverage.handed_over += is.handed_over - was.handed_over;
+  coverage.received += is.received - was.received;
   coverage.accept_pauses += is.accept_pauses - was.accept_pauses;
   answer_events(count);
   check_deadlines();
@@ -195,9 +200,11 @@ static void settle(void) {
   uint32_t turns = 0;
   do {
     source_step();
+    other_step();
     worker_turn(0);
     MUST(++turns < 100000, "it never comes to rest");
-  } while (!source_quiet() || world.worker->run_count > 0 || world.worker->events_count > 0);
+  } while (!source_quiet() || world.worker->run_count > 0 || world.worker->events_count > 0 ||
+           other_unborn() > 0);
   source_flush(false);
   world.settling = false;
   check_step();
@@ -228,6 +235,7 @@ static void world_step(void) {
   else if (roll < 990) answer_unasked();
   else if (roll < 992) worker_turn(-1);
   answer_facts();
+  other_step();
   check_step();
 }
 
@@ -251,6 +259,7 @@ static void ending_step(void) {
   for (int i = 0; i < 3; i++) moved |= network_move_any();
   worker_turn(0);
   answer_facts();
+  other_step();
   check_step();
   if (chance(100)) settle();
   moved |= moves != world.moves;
@@ -267,7 +276,8 @@ void world_finish(void) {
   }
   uint64_t most_ns = 1200000 * NS_PER_MS;
   bool listening = true;
-  while (world.worker->live > 0 || source_accepted_unseen() > 0 || listening) {
+  while (world.worker->live > 0 || source_accepted_unseen() > 0 || listening ||
+         other_unborn() > 0) {
     ending_step();
     listening = false;
     for (uint32_t i = 0; i < LISTENERS; i++)
@@ -291,6 +301,7 @@ void world_finish(void) {
   settle();
   check_end();
   sluice_worker_destroy(world.worker);
+  other_end();
   sluice_shared_destroy(world.shared);
   MUST(kernel.open == 0, "%u descriptors are left open", kernel.open);
   while (world.deals) {

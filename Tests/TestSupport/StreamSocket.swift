@@ -33,13 +33,14 @@ package final class StreamSocket: Sendable {
 
   // MARK: Connecting
 
-  /// Connects from `source` (an address without a port, as a second loopback address is).
+  /// Connects from `source` (an address, as a second loopback address is); `port` 0 is any.
   /// `receiveBuffer` is SO_RCVBUF in bytes, set before connecting so that it bounds the window too.
   package static func connect(
-    to endpoint: Endpoint, from source: String? = nil, receiveBuffer: Int32? = nil,
-    until deadline: Deadline = .generous
+    to endpoint: Endpoint, from source: String? = nil, port: UInt16 = 0,
+    receiveBuffer: Int32? = nil, until deadline: Deadline = .generous
   ) throws -> StreamSocket {
-    let descriptor = try startConnecting(to: endpoint, from: source, receiveBuffer: receiveBuffer)
+    let descriptor = try startConnecting(
+      to: endpoint, from: source, port: port, receiveBuffer: receiveBuffer)
     var ready = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
     while poll(&ready, 1, deadline.remainingMs) < 0 && errno == EINTR {}
     var code: Int32 = ETIMEDOUT
@@ -61,7 +62,8 @@ package final class StreamSocket: Sendable {
 
   /// A non-blocking connect under way, as a bare descriptor: for filling accept queues, too.
   static func startConnecting(
-    to endpoint: Endpoint, from source: String? = nil, receiveBuffer: Int32? = nil
+    to endpoint: Endpoint, from source: String? = nil, port: UInt16 = 0,
+    receiveBuffer: Int32? = nil
   ) throws -> Int32 {
     let descriptor = socket(endpoint.family, kind, 0)
     guard descriptor >= 0 else { throw ConnectFailure(endpoint: endpoint, code: errno) }
@@ -72,11 +74,11 @@ package final class StreamSocket: Sendable {
       // Without this a bind to port 0 takes a port number for all destinations, ip(7).
       var on: Int32 = 1
       setsockopt(descriptor, IPPROTO_IP.asInt32, IP_BIND_ADDRESS_NO_PORT, &on, 4)
-      let bound = Endpoint.inet(source, 0).withSockaddr { bind(descriptor, $0, $1) }
+      let bound = Endpoint.inet(source, port).withSockaddr { bind(descriptor, $0, $1) }
       if bound != 0 {
         let code = errno
         Glibc.close(descriptor)
-        throw ConnectFailure(endpoint: .inet(source, 0), code: code)
+        throw ConnectFailure(endpoint: .inet(source, port), code: code)
       }
     }
     let result = endpoint.withSockaddr { Glibc.connect(descriptor, $0, $1) }

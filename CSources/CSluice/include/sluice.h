@@ -341,6 +341,12 @@ const struct sluice_event *sluice_worker_events(const struct sluice_worker *work
 // summary: two system calls more per connection. Off at first.
 void sluice_worker_measure(struct sluice_worker *worker, bool wanted);
 
+// From now on new connections are handed over between this worker and those that share the totals
+// and have the same version, by who has many more of them to who has fewer; 0: they are not. What
+// it was given under its former version is its own when this returns. `place` is the worker's own,
+// below `workers`, and the same in each call. A connection keeps the tag that it came in by.
+void sluice_worker_share(struct sluice_worker *worker, uint32_t place, uint64_t version);
+
 // The only call for other threads: ends the wait of the running or the next turn.
 void sluice_worker_wake(struct sluice_worker *worker);
 
@@ -413,6 +419,8 @@ struct sluice_stats {
   uint64_t pipe_misses;  // a half wanted a pipe and none was to be had
   uint64_t accept_pauses;
   uint64_t overflows;    // the event source lost its place and was re-armed
+  uint64_t handed_over;  // of those accepted, to other workers
+  uint64_t received;     // from other workers
   uint64_t spins;        // waits that began with a look for events, see sluice_shared_spin
   uint64_t spin_hits;    // those that needed no sleep
   uint32_t connections;  // now

@@ -145,6 +145,12 @@ extension MetricFamily {
   static let workerOverflows = MetricFamily(
     "sluice_worker_event_overflows_total", .counter, ["worker"],
     "Times the event source lost its place and was armed anew.")
+  static let workerHandedOver = MetricFamily(
+    "sluice_worker_handed_over_total", .counter, ["worker"],
+    "Connections that the worker accepted and gave to one that had fewer.")
+  static let workerReceived = MetricFamily(
+    "sluice_worker_received_total", .counter, ["worker"],
+    "Connections that the worker got from others.")
   static let workerSpins = MetricFamily(
     "sluice_worker_spins_total", .counter, ["worker"],
     "Times the worker looked for events before it slept (`latency: low`).")
@@ -190,9 +196,9 @@ extension MetricFamily {
     backendDialFailures, backendBytes, backendConnect, backendFirstByte, serverUp, serverWeight,
     serverConnections, serverDials, serverDialFailures, serverBytes, serverConnect, workerUp,
     workerConnections, workerTurns, workerPromotions, workerDemotions, workerPipes,
-    workerPipeMisses, workerBuffers, workerOverflows, workerSpins, workerSpinHits,
-    workerAcceptPaused, workerAcceptPauses, logLines, logDropped, logSuppressed,
-    processCPU, processResident, processVirtual, processThreads, processStart,
+    workerPipeMisses, workerBuffers, workerOverflows, workerHandedOver, workerReceived,
+    workerSpins, workerSpinHits, workerAcceptPaused, workerAcceptPauses, logLines, logDropped,
+    logSuppressed, processCPU, processResident, processVirtual, processThreads, processStart,
     processOpenDescriptors, processDescriptorLimit,
   ]
 }

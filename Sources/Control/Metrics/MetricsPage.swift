@@ -212,6 +212,8 @@ private struct MetricsPage {
     workers(.workerPipeMisses) { $0.pipeMisses }
     workers(.workerBuffers) { UInt64($0.buffers) }
     workers(.workerOverflows) { $0.overflows }
+    workers(.workerHandedOver) { $0.handedOver }
+    workers(.workerReceived) { $0.received }
     workers(.workerSpins) { $0.spins }
     workers(.workerSpinHits) { $0.spinHits }
     workers(.workerAcceptPaused) { $0.isAcceptPaused ? 1 : 0 }
