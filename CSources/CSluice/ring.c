@@ -102,15 +102,18 @@ static int ring_make(struct io_uring *ring, unsigned entries, unsigned completio
       .cq_entries = completions};
   int result = io_uring_queue_init_params(entries, ring, &parameters);
   if (result != -EINVAL) return result;
-  parameters = (struct io_uring_params){.flags = lean, .cq_entries = completions};  // before 6.1
+  // Before 6.1. What completes does so in our own calls here too, which all ask for it.
+  parameters = (struct io_uring_params){
+      .flags = lean | IORING_SETUP_COOP_TASKRUN, .cq_entries = completions};
   return io_uring_queue_init_params(entries, ring, &parameters);
 }
 
-// The opcodes we need, and waiting with a time-out in the call itself (5.11).
+// The opcodes we need, and waiting with a time-out in the call itself (5.11). Multishot accept has
+// no sign of its own; IORING_OP_SOCKET came with it (5.19). docs/constants.md has all of it.
 static int ring_suffices(struct io_uring *ring) {
   if (!(ring->features & IORING_FEAT_EXT_ARG)) return -EOPNOTSUPP;
   static const int needed[] = {IORING_OP_ACCEPT, IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL,
-                               IORING_OP_SPLICE};
+                               IORING_OP_SPLICE, IORING_OP_SOCKET};
   struct io_uring_probe *probe = io_uring_get_probe_ring(ring);
   if (!probe) return -EOPNOTSUPP;
   int result = 0;
