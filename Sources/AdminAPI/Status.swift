@@ -32,6 +32,8 @@ package struct Status: Codable, Hashable, Sendable {
   package var logDropped: UInt64
   /// Workers that did not answer within a second, by number.
   package var silentWorkers: [Int]
+  /// What each worker has, but for the silent ones.
+  package var perWorker: [WorkerStatus]
   /// What ends by itself: a removed listener's connections, for one.
   package var drains: [DrainProgress]
   /// What was changed at run time and differs from the file, one sentence each.
@@ -44,8 +46,8 @@ package struct Status: Codable, Hashable, Sendable {
     phase: Phase, workers: Int, events: String, connections: Int, maxConnections: Int,
     accepted: UInt64 = 0, closed: UInt64 = 0, bytesUp: UInt64 = 0, bytesDown: UInt64 = 0,
     descriptors: Int = 0, descriptorLimit: UInt64 = 0, logDropped: UInt64 = 0,
-    silentWorkers: [Int] = [], drains: [DrainProgress] = [], runtimeChanges: [String] = [],
-    reloads: [ReloadSummary] = []
+    silentWorkers: [Int] = [], perWorker: [WorkerStatus] = [], drains: [DrainProgress] = [],
+    runtimeChanges: [String] = [], reloads: [ReloadSummary] = []
   ) {
     self.version = version
     self.pid = pid
@@ -65,9 +67,28 @@ package struct Status: Codable, Hashable, Sendable {
     self.descriptorLimit = descriptorLimit
     self.logDropped = logDropped
     self.silentWorkers = silentWorkers
+    self.perWorker = perWorker
     self.drains = drains
     self.runtimeChanges = runtimeChanges
     self.reloads = reloads
+  }
+}
+
+/// One worker, and how evenly connections are spread.
+package struct WorkerStatus: Codable, Hashable, Sendable {
+  /// Its number, from 0.
+  package var worker: Int
+  /// Live now.
+  package var connections: Int
+  /// Of those it accepted, to workers that had fewer; and those that came from others.
+  package var handedOver: UInt64
+  package var received: UInt64
+
+  package init(worker: Int, connections: Int, handedOver: UInt64, received: UInt64) {
+    self.worker = worker
+    self.connections = connections
+    self.handedOver = handedOver
+    self.received = received
   }
 }
 

@@ -29,6 +29,13 @@ extension Server {
       descriptorLimit: (try? DescriptorLimit.current())?.soft ?? 0,
       logDropped: logs.counts.dropped,
       silentWorkers: counts.workers.indices.filter { counts.workers[$0] == nil },
+      perWorker: counts.workers.enumerated().compactMap { worker, stats in
+        stats.map {
+          WorkerStatus(
+            worker: worker, connections: Int($0.connections), handedOver: $0.handedOver,
+            received: $0.received)
+        }
+      },
       drains: progress(inForce.drains, counts, nowNs: now),
       runtimeChanges: inForce.changes.sentences, reloads: inForce.reloads)
   }

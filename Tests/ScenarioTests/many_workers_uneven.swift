@@ -18,6 +18,9 @@ func unevenClients(engine: Engine) throws {
 
   let clients = try ports.map { try connect(to: front, from: $0) }
   try wait(for: "all to be there") { try workers(sluice).count == ports.count }
+  let told = try sluice.done("status")["perWorker"]?.items ?? []
+  #expect(told.compactMap { $0["connections"]?.number }.reduce(0, +) == Double(ports.count))
+  #expect((told.first?["handedOver"]?.number ?? 0) > 0)
   let counts = Dictionary(grouping: try workers(sluice).values, by: { $0 }).mapValues(\.count)
   #expect(counts.count == 3 && counts.values.allSatisfy { (6...16).contains($0) }, "\(counts)")
   let pattern = Pattern(seed: 5)

@@ -98,9 +98,18 @@ extension OpenAPISchema {
           "descriptors": .integer("Open now."), "descriptorLimit": .integer(),
           "logDropped": .integer("Lines of the connection log that were lost."),
           "silentWorkers": .list(.integer(), "Those that did not answer within a second."),
+          "perWorker": .list(.reference("WorkerStatus"), "But for the silent ones."),
           "drains": .list(.reference("DrainProgress")),
           "runtimeChanges": .list(.text(), "What was changed since the file was read."),
           "reloads": .list(.reference("ReloadSummary"), "The last ten, the newest last."),
+        ])
+      ),
+      (
+        "WorkerStatus",
+        answer([
+          "worker": .integer("From 0."), "connections": .integer("Live now."),
+          "handedOver": .integer("Accepted, and given to workers that had fewer."),
+          "received": .integer("From other workers."),
         ])
       ),
       (

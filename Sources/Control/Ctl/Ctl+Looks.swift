@@ -24,6 +24,11 @@ extension Ctl {
       ("bytes", "\(up) up, \(down) down"),
       ("descriptors", "\(status.descriptors) of \(status.descriptorLimit)"),
     ]
+    if status.perWorker.count > 1 {
+      let live = status.perWorker.map { "\($0.connections)" }.joined(separator: ", ")
+      let handed = status.perWorker.reduce(0) { $0 + $1.handedOver }
+      lines.insert(("of each worker", "\(live); \(handed) were handed over"), at: 6)
+    }
     if status.logDropped > 0 { lines.append(("lost log lines", "\(status.logDropped)")) }
     for worker in status.silentWorkers {
       lines.append(("silent", "worker \(worker) has not answered within a second"))
