@@ -51,6 +51,9 @@ enum sluice_result sluice_worker_answer(struct sluice_worker *w, struct sluice_i
   if (answer->tls && (answer->route || answer->side != sluice_side_client ||
                       c->state == STATE_OPEN || !c->sides[0].plain))
     return sluice_result_stale;
+  if (answer->opened && (answer->side != sluice_side_upstream || c->state != STATE_OPEN))
+    return sluice_result_stale;
+  uint64_t until_ms = c->hold_until_ms;
   struct half *asked = &c->halves[answer->side];
   enum sluice_result result = answer_fits(w, c, answer);
   if (result != sluice_result_done) return result;
@@ -82,6 +85,7 @@ enum sluice_result sluice_worker_answer(struct sluice_worker *w, struct sluice_i
   if (answer->hold_ms > 0) hold_renew(c, w->now_ms + answer->hold_ms);
   if (answer->route && answer->route->hold_ms > 0) hold_renew(c, 0);  // dial_done sets it
   if (!holds && !c->parked) c->hold_until_ms = 0;
+  if (answer->opened) dial_opened(w, c, until_ms, answer->hold_ms);
   if (c->state == STATE_ASKING && !c->redial) connection_move(w, c, STATE_HOLDING);
   if (c->state == STATE_HOLDING && c->hold_until_ms == 0) {
     // Without an upstream and without a deadline it would wait for ever.

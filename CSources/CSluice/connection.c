@@ -24,7 +24,9 @@
 // HOLDING     no upstream; the client's bytes are read up    preface_read asks, answer moves
 //             to a cap and kept
 // DIALLING    a connect is under way, or two of them         dial_check, dial_failed
-//             (race.c); the client is watched but not read
+//             (race.c); the client is watched but not read.
+//             Once more where a server behind another one is
+//             shaken hands with (dial_opened)
 // OPEN        both sides stand; each half holds, relays or   open_run; dial_undone, back to ASKING,
 //             discards by itself                             when the upstream never said a word;
 //                                                            sluice_worker_redial
@@ -53,7 +55,7 @@ static const uint16_t moves[] = {
     [STATE_HOLDING] = 1u << STATE_DIALLING | 1u << STATE_FAREWELL | 1u << STATE_CLOSING,
     [STATE_DIALLING] = 1u << STATE_OPEN | 1u << STATE_ASKING | 1u << STATE_CLOSING,
     [STATE_OPEN] = 1u << STATE_DELIVERING | 1u << STATE_FAREWELL | 1u << STATE_CLOSING |
-                   1u << STATE_ASKING,
+                   1u << STATE_ASKING | 1u << STATE_DIALLING,
     [STATE_DELIVERING] = 1u << STATE_CLOSING,
     [STATE_FAREWELL] = 1u << STATE_CLOSING,
     [STATE_CLOSING] = 1u << STATE_CLOSED,

@@ -135,6 +135,7 @@ enum sluice_result dial_start(struct sluice_worker *w, struct connection *c,
   struct half *up = &c->halves[0];
   INVARIANT(c->sides[sluice_side_upstream].descriptor < 0 && c->race == 0);
   buffer_give(w, &up->rest);  // the prefix of a dial that failed
+  c->tls_inside = route->tls && route->tls_inside;
   enum sluice_result kept =
       buffer_append(w, transport_first(c), route->prefix.start, route->prefix.length);
   if (kept == sluice_result_done) kept = buffer_append(w, &up->rest, send.start, send.length);
@@ -205,10 +206,26 @@ void dial_check(struct sluice_worker *w, struct connection *c) {
   if (number != 0) {
     dial_failed(w, c, number);
   } else if (upstream->writable || transport_shaking(upstream)) {
-    if (!upstream->tls || transport_dialled(w, c)) dial_done(w, c);
+    if (!upstream->tls || c->tls_inside || transport_dialled(w, c)) dial_done(w, c);
   } else {
     race_ask(w, c);
   }
+}
+
+// The upstream was somebody on the way to the server, who has said all he had to say. It is as if
+// the server had just been reached; with TLS it has yet to be.
+void dial_opened(struct sluice_worker *w, struct connection *c, uint64_t until_ms,
+                 uint32_t hold_ms) {
+  if (buffer_length(c->halves[1].held) == 0) c->summary.first_byte_us = 0;
+  if (hold_ms == 0) c->hold_until_ms = 0;
+  if (!c->tls_inside) return;
+  transport_inside(c);
+  c->summary.connect_us = w->now_ns / 1000 - c->summary.connect_us;
+  c->until_ms = until_ms;
+  c->greet_ms = hold_ms;
+  c->hold_until_ms = 0;
+  w->stats.dialled--;
+  connection_move(w, c, STATE_DIALLING);
 }
 
 // Whether nothing that the client said was let go to the upstream, and nothing of what that said:

@@ -192,6 +192,7 @@ struct connection {
   bool redial_reset;  // of the route
   bool ask_open;      // of the route
   bool outlived;      // of the route
+  bool tls_inside;    // of the route, until it is opened
   bool paced;         // has a bandwidth, of its own or shared
   bool rests;         // a half has begun to rest, and is to be filed
   uint8_t forgotten;  // watches that were asked to end
@@ -474,6 +475,8 @@ void preface_starve(struct sluice_worker *w, struct connection *c);
 bool preface_left(struct sluice_worker *w, struct connection *c);
 
 // dial.c
+void dial_opened(struct sluice_worker *w, struct connection *c, uint64_t until_ms,
+                 uint32_t hold_ms);
 enum sluice_result dial_start(struct sluice_worker *w, struct connection *c,
                               const struct sluice_route *route, struct sluice_bytes send);
 void dial_check(struct sluice_worker *w, struct connection *c);
@@ -521,6 +524,7 @@ bool transport_finish(struct sluice_worker *w, struct connection *c, int half);
 bool transport_speaks(const struct side *side);
 bool transport_alerts(const struct side *side);
 struct buffer *_Nullable *_Nonnull transport_first(struct connection *c);
+void transport_inside(struct connection *c);
 enum sluice_end transport_end(const struct connection *c, int half);
 void transport_drop(struct connection *c);
 void transport_free(struct connection *c);

@@ -75,7 +75,24 @@ bool transport_prepare(struct sluice_worker *w, struct connection *c,
 // Where a dialled server's first bytes wait, which are said in plaintext.
 struct buffer **transport_first(struct connection *c) {
   struct tls *tls = c->sides[sluice_side_upstream].tls;
-  return tls ? &tls->out : &c->halves[0].rest;
+  return tls && !c->tls_inside ? &tls->out : &c->halves[0].rest;
+}
+
+// The server behind the upstream is there. What is still to be said goes before its handshake, and
+// what it has said already is of that.
+void transport_inside(struct connection *c) {
+  struct tls *tls = c->sides[sluice_side_upstream].tls;
+  struct half *up = &c->halves[0];
+  struct half *down = &c->halves[1];
+  INVARIANT(tls && tls->stage == TLS_WAITING && !tls->out);
+  c->tls_inside = false;
+  tls->out = up->rest;
+  tls->in = down->held;
+  tls->fin = down->eof;
+  up->rest = down->held = NULL;
+  down->bytes -= buffer_length(tls->in);
+  down->eof = down->ask = false;
+  down->final = sluice_final_no;
 }
 
 // ---- the handshake -----------------------------------------------------------------------------

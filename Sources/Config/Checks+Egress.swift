@@ -154,22 +154,7 @@ extension Checks {
       diagnostics.warn(
         position, "no-proxy: there are no parents, so that everything goes past them")
     }
-    if let parentsCA = egress.parentsCA, !egress.parents.contains(where: \.value.isTLS) {
-      diagnostics.warn(parentsCA.position, "parents-ca: no parent is an https one")
-    }
-    guard let first = egress.parents.first else { return }
-    var places: [String: Position] = [:]
-    for parent in egress.parents {
-      if parent.value.isTLS != first.value.isTLS {
-        diagnostics.error(
-          parent.position, "parents: all of one egress are http ones, or all are https ones")
-      }
-      if let before = places[parent.value.name] {
-        diagnostics.error(
-          parent.position, "parent \(parent.value.name) is there already, at \(before)")
-      }
-      places[parent.value.name] = places[parent.value.name] ?? parent.position
-    }
+    checkParents(egress.parents, egress.parentsCA, of: "egress")
   }
 
   private mutating func checkTimes(of egress: EgressDraft) {

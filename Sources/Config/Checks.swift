@@ -42,6 +42,7 @@ struct Checks {
     checkOwnAddresses()
     for (index, backend) in backends.enumerated() {
       checkTLS(of: backend, at: index)
+      checkParents(of: backend)
       checkSource(of: backend)
       checkSplice(of: backend)
       checkServers(of: backend)
@@ -65,6 +66,7 @@ struct Checks {
   /// The values of the draft; defaults stand for what is not there.
   var snapshot: Snapshot {
     let global = Timeouts().overridden(by: draft.timeouts)
+    let backends = servedBackends
     return Snapshot(
       workers: draft.workers, events: draft.events, latency: draft.latency,
       admin: adminSettings, metrics: metricsSettings, log: draft.log,
@@ -91,23 +93,29 @@ struct Checks {
         if listener.type == .httpProxy { made.tls?.alpn = ["http/1.1"] }
         return made
       },
-      backends: backends.map { backend in
-        var made = Backend(
-          name: backend.name.value, servers: backend.servers.map(\.value), tlvs: tlvPlan(backend),
-          passesClientHeader: backend.passesClientHeader?.value ?? false, balance: backend.balance,
-          timeouts: backend.timeouts, source: backend.source?.value,
-          congestion: backend.congestion)
-        made.tls = backend.tls?.value
-        made.check = checkSettings(of: backend)
-        made.ejection = backend.ejection
-        if let sendProxy = backend.sendProxy { made.sendProxy = sendProxy.value }
-        (made.slowStartMs, made.maxConnections) = (backend.slowStartMs, backend.maxConnections)
-        made.panicPercent = backend.panicPercent
-        if let retries = backend.retries { made.retries = retries }
-        made.retryPercent = backend.retryPercent
-        if let splice = backend.splice { made.splice = splice.value }
-        return made
-      } + egress.compactMap(\.backend), egress: egress)
+      backends: backends + backends.compactMap(\.parentsBackend) + egress.compactMap(\.backend),
+      egress: egress)
+  }
+
+  private var servedBackends: [Backend] {
+    backends.map { backend in
+      var made = Backend(
+        name: backend.name.value, servers: backend.servers.map(\.value), tlvs: tlvPlan(backend),
+        passesClientHeader: backend.passesClientHeader?.value ?? false, balance: backend.balance,
+        timeouts: backend.timeouts, source: backend.source?.value,
+        congestion: backend.congestion)
+      made.tls = backend.tls?.value
+      (made.parents, made.parentsCA) = (backend.parents.map(\.value), backend.parentsCA?.value)
+      made.check = checkSettings(of: backend)
+      made.ejection = backend.ejection
+      if let sendProxy = backend.sendProxy { made.sendProxy = sendProxy.value }
+      (made.slowStartMs, made.maxConnections) = (backend.slowStartMs, backend.maxConnections)
+      made.panicPercent = backend.panicPercent
+      if let retries = backend.retries { made.retries = retries }
+      made.retryPercent = backend.retryPercent
+      if let splice = backend.splice { made.splice = splice.value }
+      return made
+    }
   }
 
   private func rules(of listener: ListenerDraft) -> [Rule] {
@@ -308,13 +316,12 @@ struct Checks {
     let family = Checks.family(of: source.value)
     // One server shows the mistake; the others only repeat it. Of what a name resolves to, the
     // other family is left out.
-    for other in backend.servers {
-      guard let address = other.value.address, Checks.family(of: address) != family else {
-        continue
-      }
+    for other in backend.dialled {
+      guard case .address(let address) = other.target, Checks.family(of: address) != family
+      else { continue }
       diagnostics.error(
         source.position,
-        "source: \(source.value.hostDescription) is \(family), but server \(other.value.name) at "
+        "source: \(source.value.hostDescription) is \(family), but \(other.what) at "
           + "\(other.position) is \(Checks.family(of: address))")
       return
     }

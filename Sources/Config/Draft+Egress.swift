@@ -12,7 +12,7 @@ struct EgressDraft: Sendable {
   var rules: [EgressRuleDraft]?
   var exceptions: [AddressGuard.Exception] = []
   var isGuardOff = false
-  var parents: [Located<EgressParent>] = []
+  var parents: [Located<ParentProxy>] = []
   /// Whether there are `parents`, readable or not.
   var hasParents = false
   var parentsCA: Located<String>?

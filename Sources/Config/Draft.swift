@@ -129,6 +129,8 @@ struct BackendDraft: Sendable {
   var relay: Located<[Located<UInt8>]>?
   var header: HeaderDraft?
   var tls: Located<UpstreamTLS>?
+  var parents: [Located<ParentProxy>] = []
+  var parentsCA: Located<String>?
   var passesClientHeader: Located<Bool>?
   var balance = BalanceKind.roundRobin
   var slowStartMs: UInt32 = 0

@@ -13,7 +13,7 @@ package struct Egress: Hashable, Sendable {
   package var exceptions: [AddressGuard.Exception]
   package var isGuardOff: Bool
   /// In the order of the file, all by the same scheme.
-  package var parents: [EgressParent]
+  package var parents: [ParentProxy]
   /// Requests that go past them.
   package var bypass: BypassList
   /// Whether the list is that of the environment.
@@ -24,7 +24,7 @@ package struct Egress: Hashable, Sendable {
   package init(
     name: String, users: EgressUsers? = nil, settings: EgressSettings = EgressSettings(),
     rules: [EgressRule] = [], exceptions: [AddressGuard.Exception] = [], isGuardOff: Bool = false,
-    parents: [EgressParent] = [], bypass: BypassList = BypassList(),
+    parents: [ParentProxy] = [], bypass: BypassList = BypassList(),
     isBypassInherited: Bool = false, parentsCA: String? = nil
   ) {
     self.name = name
@@ -55,76 +55,23 @@ package struct EgressUsers: Hashable, Sendable {
   }
 }
 
-/// A proxy that requests go through.
-package struct EgressParent: Hashable, Sendable {
-  /// `proxy.example:3128`, as logs and metrics name it.
-  package var name: String
-  package var target: ServerTarget
-  /// Whether the connection to it begins with TLS.
-  package var isTLS: Bool
-  /// Empty sends no credentials.
-  package var user: String
-  /// Nothing prints it.
-  package var password: String
-  /// Where the password was read; nil when it stands in the URL.
-  package var passwordFile: String?
-
-  package init(
-    name: String, target: ServerTarget, isTLS: Bool = false, user: String = "",
-    password: String = "", passwordFile: String? = nil
-  ) {
-    self.name = name
-    self.target = target
-    self.isTLS = isTLS
-    self.user = user
-    self.password = password
-    self.passwordFile = passwordFile
-  }
-
-  /// As the file may write it, without its secret.
-  package var redactedURL: String {
-    let secret = passwordFile == nil && !password.isEmpty ? ":***" : ""
-    let login = user.isEmpty ? "" : "\(Percent.encoded(user))\(secret)@"
-    return "\(isTLS ? "https" : "http")://\(login)\(name)"
-  }
-
-  /// The value of `Proxy-Authorization` (RFC 7617); empty without credentials.
-  package var authorization: String {
-    guard !user.isEmpty else { return "" }
-    return "Basic \(Base64.encoded(Array("\(user):\(password)".utf8)))"
-  }
-}
-
 extension Snapshot {
   /// The egress of a listener; nil for one that is no forward proxy.
   package func egress(of listener: Listener) -> Egress? { listener.egress.map { egress[$0] } }
-
-  /// The backend of an entry's parents; nil without parents.
-  package func parents(of egress: Egress) -> Int? {
-    backends.firstIndex { $0.isParents && $0.name == egress.backendName }
-  }
 }
 
 extension Egress {
   /// Its parents as the servers of a backend: the first is used while it can be.
   var backend: Backend? {
-    guard !parents.isEmpty else { return nil }
-    var made = Backend(
-      name: backendName,
-      servers: parents.enumerated().map { place, parent in
-        Server(name: parent.name, target: parent.target, isBackup: place > 0)
-      }, retries: tries - 1)
-    made.isParents = true
-    if parents[0].isTLS { made.tls = UpstreamTLS(ca: parentsCA, alpn: ["http/1.1"]) }
-    made.retryPercent = 100
+    guard var made = Backend(parents: parents, ca: parentsCA, name: backendName) else {
+      return nil
+    }
     // All tries together are one dial.
-    made.timeouts.connectMs = max(Egress.leastDialMs, settings.dialMs / UInt32(tries))
+    let tries = UInt32(Backend.tries(of: parents))
+    made.timeouts.connectMs = max(Egress.leastDialMs, settings.dialMs / tries)
     return made
   }
 
-  /// One for each parent, and another for those that a name stands for more than one of.
-  private var tries: Int { min(parents.count + 1, Egress.triesMost) }
-  private static let triesMost = 4
   private static let leastDialMs: UInt32 = 500
 }
 

@@ -133,6 +133,10 @@ extension Snapshot {
     }
     lines += headerPlan(of: backend)
     if let tls = backend.tls { lines += tls.plan }
+    if !backend.parents.isEmpty {
+      let urls = backend.parents.map(\.redactedURL).joined(separator: ", ")
+      lines.append("    parents      \(urls)")
+    }
     if let check = backend.check {
       let every = Scalar.text(ofDurationMs: check.intervalMs)
       lines.append("    check        \(check.kind.type.rawValue), every \(every)")

@@ -34,7 +34,7 @@ extension Reader {
       case .ports: draft.settings.plainPorts = ports(key, node)
       case .parents:
         draft.hasParents = true
-        draft.parents = nodes(key, node).compactMap { parent($0, "\(path).parents") }
+        draft.parents = parents(key, node, "\(path).parents")
       case .parentsCA: draft.parentsCA = located(key, node, Scalar.absolutePath)
       case .noProxy: readBypass(key, node, into: &draft)
       case .via: read(key, node, into: &draft.settings.via, Scalar.truth)
@@ -135,15 +135,23 @@ extension Reader {
 
   // MARK: Parents
 
-  private mutating func parent(_ node: Tree.Node, _ path: String) -> Located<EgressParent>? {
+  mutating func parents(
+    _ key: some SchemaKey, _ node: Tree.Node, _ path: String
+  ) -> [Located<ParentProxy>] {
+    nodes(key, node).compactMap { parent(key, $0, path) }
+  }
+
+  private mutating func parent(
+    _ key: some SchemaKey, _ node: Tree.Node, _ path: String
+  ) -> Located<ParentProxy>? {
     guard case .mapping = node.value else {
-      return value(EgressKey.parents, node, Scalar.parent).map {
+      return value(key, node, Scalar.parent).map {
         Located(value: $0, position: node.position)
       }
     }
     let fields = fields(of: node, ParentKey.allCases, path: path)
     requireEach(ParentKey.allCases.filter(\.isRequired), in: fields, of: "a parent", node)
-    var parent: EgressParent?
+    var parent: ParentProxy?
     var (user, secret): (String?, (path: String, text: String)?)
     for (key, node) in fields {
       switch key {
@@ -299,7 +307,7 @@ extension Scalar {
   }
 
   /// `http://user:password@proxy.example:3128`. Messages name no credentials.
-  static func parent(_ text: String) throws(Unreadable) -> EgressParent {
+  static func parent(_ text: String) throws(Unreadable) -> ParentProxy {
     let takes = "a parent is a URL such as http://proxy.example:3128"
     var rest = text[...]
     var scheme = "http"
@@ -332,7 +340,7 @@ extension Scalar {
     let target = try Endpoint.server(place)
     if case .service = target { throw Unreadable("\(takes); a service cannot be one") }
     if case .address(.unix) = target { throw Unreadable("\(takes); a Unix socket cannot be one") }
-    return EgressParent(
+    return ParentProxy(
       name: place, target: target, isTLS: isTLS, user: user, password: password)
   }
 }

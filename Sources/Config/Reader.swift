@@ -206,6 +206,8 @@ struct Reader {
       case .relayTLVs: draft.relay = relayedTypes(key, node)
       case .proxyHeader: draft.header = header(node, "\(path).proxy-header")
       case .tls: draft.tls = backendTLS(node, "\(path).tls")
+      case .parents: draft.parents = parents(key, node, "\(path).parents")
+      case .parentsCA: draft.parentsCA = located(key, node, Scalar.absolutePath)
       case .passClientProxyHeader:
         draft.passesClientHeader = located(key, node, Scalar.truth)
       case .balance: read(key, node, into: &draft.balance, Scalar.word)

@@ -258,6 +258,7 @@ package struct ReloadPlan: Hashable, Sendable {
     }
     if was.tlvs != now.tlvs { details.append("TLVs") }
     if was.tls != now.tls { details.append("tls") }
+    if was.parents != now.parents || was.parentsCA != now.parentsCA { details.append("parents") }
     if was.retries != now.retries { details.append("retries \(was.retries) -> \(now.retries)") }
     if was.timeouts != now.timeouts { details.append("timeouts") }
     if was.balance != now.balance { details.append("balance") }
@@ -267,6 +268,7 @@ package struct ReloadPlan: Hashable, Sendable {
     (rest.sendProxy, rest.tlvs, rest.retries) = (now.sendProxy, now.tlvs, now.retries)
     (rest.timeouts, rest.balance, rest.servers) = (now.timeouts, now.balance, now.servers)
     (rest.check, rest.ejection, rest.tls) = (now.check, now.ejection, now.tls)
+    (rest.parents, rest.parentsCA) = (now.parents, now.parentsCA)
     if rest != now { details.append("settings") }
     return details
   }

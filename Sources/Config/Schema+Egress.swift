@@ -24,11 +24,7 @@ enum EgressKey: String, SchemaKey {
         takes: "a list of mappings with conditions and an action", atMost: Reader.rulesMax)
     case .guard: .either([.words(["off"]), .section("egress.NAME.guard")])
     case .connectPorts, .ports: EgressRuleKey.portList
-    case .parents:
-      .list(
-        of: .either([.text("a URL"), .section("egress.NAME.parents")]),
-        takes: "URLs such as \"http://proxy.example:3128\", or mappings",
-        atMost: Reader.parentsMax)
+    case .parents: ParentKey.list(of: "egress.NAME.parents")
     case .noProxy:
       .list(
         of: .text("entries"),
@@ -107,6 +103,13 @@ enum GuardKey: String, SchemaKey {
 enum ParentKey: String, SchemaKey {
   case url, user
   case passwordFile = "password-file"
+
+  /// What `parents` takes whose items have these keys.
+  static func list(of section: String) -> ValueType {
+    .list(
+      of: .either([.text("a URL"), .section(section)]),
+      takes: "URLs such as \"http://proxy.example:3128\", or mappings", atMost: Reader.parentsMax)
+  }
 
   var type: ValueType {
     switch self {

@@ -2,6 +2,14 @@
 extension Schema {
   static let meanings = coreMeanings.merging(egressMeanings) { first, _ in first }
 
+  private static let parentMeanings: KeyValuePairs<String, String> = [
+    "url":
+      "required; http or https, and the same for all; credentials in it are percent-encoded, and "
+      + "shown nowhere",
+    "user": "with `password-file`, in place of credentials in the URL",
+    "password-file": "its first line is the password",
+  ]
+
   private static let egressMeanings: [String: KeyValuePairs<String, String>] = [
     "egress.NAME": [
       "users":
@@ -45,13 +53,8 @@ extension Schema {
       "allow": "exceptions; of several networks the longest prefix wins",
       "deny": "more that nobody is let through to; wins over `allow` at equal length",
     ],
-    "egress.NAME.parents": [
-      "url":
-        "required; http or https, and the same for all; credentials in it are percent-encoded, and "
-        + "shown nowhere",
-      "user": "with `password-file`, in place of credentials in the URL",
-      "password-file": "its first line is the password",
-    ],
+    "backends.NAME.parents": parentMeanings,
+    "egress.NAME.parents": parentMeanings,
     "egress.NAME.limits": [
       "per-user": "tunnels and plain connections of one user at once",
       "per-source": "the same of one client: an IPv4 address, or the /64 of an IPv6 one",

@@ -222,6 +222,11 @@ extension Schema {
       "tls":
         "speaks TLS with the servers, behind the PROXY header; `tls: {}` is that with all "
         + "defaults; see `backends.NAME.tls`",
+      "parents":
+        "proxies that the servers are reached through, by CONNECT; the first that can be reached; "
+        + "see [backends.md](backends.md#through-a-parent) and `backends.NAME.parents`",
+      "parents-ca": "certificates, as PEM, that https parents must have theirs from; absent: the "
+        + "system's",
       "balance": "how a server is chosen; see [backends.md](backends.md#balancing)",
       "slow-start": "how long the share of a server grows after it has come back",
       "panic-threshold":

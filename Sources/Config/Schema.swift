@@ -35,6 +35,7 @@ enum Schema {
     ("backends.NAME.proxy-tlvs", TLVKey.allCases),
     ("backends.NAME.proxy-header", ProxyHeaderKey.allCases),
     ("backends.NAME.tls", BackendTLSKey.allCases),
+    ("backends.NAME.parents", ParentKey.allCases),
     ("backends.NAME.check", CheckKey.allCases),
     ("backends.NAME.eject", EjectKey.allCases),
     ("backends.NAME.timeouts", TimeoutKey.backend),
@@ -303,7 +304,8 @@ enum BackendKey: String, SchemaKey {
   case relayTLVs = "relay-tlvs"
   case proxyHeader = "proxy-header"
   case passClientProxyHeader = "pass-client-proxy-header"
-  case tls
+  case tls, parents
+  case parentsCA = "parents-ca"
   case balance
   case slowStart = "slow-start"
   case panicThreshold = "panic-threshold"
@@ -334,6 +336,8 @@ enum BackendKey: String, SchemaKey {
     case .proxyHeader: .section("backends.NAME.proxy-header")
     case .passClientProxyHeader: .truth
     case .tls: .section("backends.NAME.tls")
+    case .parents: ParentKey.list(of: "backends.NAME.parents")
+    case .parentsCA: .path
     case .balance: .words(BalanceKind.words)
     case .slowStart: .duration(mayBeOff: true, mayBeZero: false)
     case .panicThreshold: .text("a percentage from 0% to 100%", pattern: "^([0-9]{1,2}|100)%$")
@@ -354,8 +358,8 @@ enum BackendKey: String, SchemaKey {
 
   var defaultText: String? {
     switch self {
-    case .servers, .proxyTLVs, .relayTLVs, .proxyHeader, .tls, .eject, .timeouts, .source,
-      .congestion:
+    case .servers, .proxyTLVs, .relayTLVs, .proxyHeader, .tls, .parents, .parentsCA, .eject,
+      .timeouts, .source, .congestion:
       nil
     case .check: "off"
     case .sendProxy: "none"

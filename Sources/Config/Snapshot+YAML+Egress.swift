@@ -26,8 +26,7 @@ extension SnapshotWriter {
     writeGuard(egress)
     list(EgressKey.connectPorts, settings.connectPorts.map(Scalar.text(ofPorts:)))
     list(EgressKey.ports, settings.plainPorts.map(Scalar.text(ofPorts:)))
-    some(EgressKey.parents, egress.parents.map { written($0) })
-    optional(EgressKey.parentsCA, egress.parentsCA)
+    write(egress.parents, egress.parentsCA)
     if egress.isBypassInherited {
       yaml.pair(EgressKey.noProxy.rawValue, EgressKey.fromEnvironment)
     } else {
@@ -85,7 +84,13 @@ extension SnapshotWriter {
     return YAMLText.flow(pairs)
   }
 
-  private func written(_ parent: EgressParent) -> String {
+  /// Of an egress and of a backend, which have the same keys.
+  mutating func write(_ parents: [ParentProxy], _ authorities: String?) {
+    some(EgressKey.parents, parents.map { written($0) })
+    optional(EgressKey.parentsCA, authorities)
+  }
+
+  private func written(_ parent: ParentProxy) -> String {
     guard let path = parent.passwordFile else { return YAMLText.quoted(parent.redactedURL) }
     var plain = parent
     plain.user = ""

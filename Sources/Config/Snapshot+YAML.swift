@@ -215,6 +215,7 @@ struct SnapshotWriter {
     write(backend.tlvs, isSent: backend.sendProxy == .v2)
     pair(BackendKey.passClientProxyHeader, "\(backend.passesClientHeader)")
     write(backend.tls)
+    write(backend.parents, backend.parentsCA)
     pair(BackendKey.balance, backend.balance.word)
     pair(BackendKey.slowStart, Scalar.text(ofDurationMs: backend.slowStartMs))
     pair(BackendKey.panicThreshold, "\(backend.panicPercent)%")

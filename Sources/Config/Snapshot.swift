@@ -31,7 +31,7 @@ package struct Snapshot: Hashable, Sendable {
   /// In the order of the file.
   package var listeners: [Listener]
   /// In the order of the file; those of listeners and rules are indexes into it. Behind them stand
-  /// those whose servers are the parents of an egress.
+  /// those whose servers are parents.
   package var backends: [Backend]
   /// In the order of the file; those of listeners are indexes into it.
   package var egress: [Egress]
@@ -382,7 +382,12 @@ package struct Backend: Hashable, Sendable {
   package var splice: SpliceChoice
   /// The congestion control of dialled connections; nil is the system's.
   package var congestion: String?
-  /// Whether its servers are the parents of an egress.
+  /// What its servers are reached through, in the order of the file, all by the same scheme; empty:
+  /// they are dialled.
+  package var parents: [ParentProxy] = []
+  /// A file of PEM: whose certificates are good for https parents; nil trusts what the system does.
+  package var parentsCA: String?
+  /// Whether its servers are the parents of an egress, or of a backend.
   package var isParents = false
 
   package static let defaultRetryPercent = 50

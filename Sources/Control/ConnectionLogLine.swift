@@ -77,6 +77,7 @@ package struct ConnectionLogLine: Sendable {
     var named = record.listener.utf8.count
     named += record.backend?.utf8.count ?? 0
     named += record.server?.utf8.count ?? 0
+    named += record.parent?.utf8.count ?? 0
     named += record.rule?.utf8.count ?? 0
     named += record.client?.textLimit ?? 0
     named += record.local?.textLimit ?? 0
@@ -162,7 +163,8 @@ extension ConnectionLogLine {
       if let tls = record.tls { append(index, of: tls, to: &line) }
     case .upstreamTLSFailure:
       if let failure = record.upstreamTLSFailure { text(index, failure, &line) }
-    case .user, .method, .target, .address, .reported, .parent, .requests, .status:
+    case .parent: text(index, record.parent ?? record.egress?.parent, &line)
+    case .user, .method, .target, .address, .reported, .requests, .status:
       if let egress = record.egress { append(index, of: egress, to: &line) }
     }
   }
@@ -228,7 +230,6 @@ extension ConnectionLogLine {
     case .target: text(index, "\(egress.host):\(egress.port)", &line)
     case .address: address(index, egress.address, &line)
     case .reported where egress.isReported: truth(index, true, &line)
-    case .parent: text(index, egress.parent, &line)
     case .requests where egress.requests > 1: number(index, UInt64(egress.requests), &line)
     case .status where egress.status > 0: number(index, UInt64(egress.status), &line)
     default: break

@@ -101,7 +101,7 @@ extension Server {
   ) -> ServerStatus {
     let name = ServerName(backend: backend.name, server: written.name)
     let trouble =
-      server.address == nil
+      !backend.canReach(server)
       ? "its name does not resolve"
       : known.troubles[.init(backend: backend.name, server: server.name)]?.reason
     let counted = counts.server(server.name, of: backend.name)

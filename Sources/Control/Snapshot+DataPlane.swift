@@ -32,7 +32,8 @@ extension Snapshot {
           passesClientHeader: backend.passesClientHeader, balance: backend.balance,
           slowStartMs: backend.slowStartMs, panicPercent: backend.panicPercent,
           maxConnections: UInt32(backend.maxConnections), retryPercent: backend.retryPercent,
-          deadlines: DeadlineOverrides(backend.timeouts), tls: backend.transport(transports)))
+          deadlines: DeadlineOverrides(backend.timeouts), tls: backend.transport(transports),
+          parents: parents(of: backend)))
     }
     // Most listeners have the same networks, and a table of thousands is worth sharing.
     var tables: [[TrustedSource]: TrustTable] = [:]

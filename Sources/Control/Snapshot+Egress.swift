@@ -10,18 +10,11 @@ extension Snapshot {
     guard !egress.isEmpty else { return [] }
     let own = ownPlaces(Interfaces.addresses())
     return egress.map { egress in
-      let parents = parents(of: egress).map { backend in
-        EgressParents(
-          backend: backend,
-          parents: egress.parents.map { parent in
-            EgressParents.Parent(
-              server: parent.name, isTLS: parent.isTLS, authorization: parent.authorization)
-          })
-      }
       return EgressPlan(
         name: egress.name, rules: egress.rules, settings: egress.settings,
         addressGuard: AddressGuard(egress.exceptions, own: own, isOff: egress.isGuardOff),
-        users: egress.users.map { UserTable($0.hashes) }, parents: parents, bypass: egress.bypass)
+        users: egress.users.map { UserTable($0.hashes) }, parents: parents(of: egress),
+        bypass: egress.bypass)
     }
   }
 

@@ -205,16 +205,37 @@ extension Snapshot {
         case .v1: .own
         case .v2: .local
         }
-      for server in backend.servers {
-        guard let address = server.address else { continue }
+      let plan = parents(of: backend)
+      for (place, server) in backend.servers.enumerated() {
+        let tunnel = plan.map { checkTunnel(to: $0.targets[place], $0, transports) }
+        let address = tunnel == nil ? server.address : tunnel?.ways.first?.address
+        guard let address else { continue }
         targets[.init(backend: backend.name, server: server.name)] = CheckTarget(
           address: address, source: backend.source, header: header, settings: check,
           transport: transports.beginning(of: backend.name).map { setup in
             CheckTransport(setup: setup, name: backend.tls?.name?.text ?? server.ownName)
-          })
+          }, tunnel: tunnel)
       }
     }
     return targets
+  }
+
+  /// Without a way while no parent's name resolves.
+  private func checkTunnel(
+    to target: String, _ plan: ParentPlan, _ transports: Transports
+  ) -> CheckTunnel {
+    let group = backends[plan.backend]
+    let setup = transports.beginning(of: group.name)
+    return CheckTunnel(
+      ways: group.servers.compactMap { server in
+        guard let address = server.address,
+          let parent = plan.parents.first(where: { $0.server == server.origin ?? server.name })
+        else { return nil }
+        return CheckTunnel.Way(
+          name: server.name, address: address,
+          transport: setup.map { CheckTransport(setup: $0, name: server.ownName) },
+          request: parent.connect(to: target))
+      })
   }
 }
 

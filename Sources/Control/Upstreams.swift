@@ -30,7 +30,7 @@ package final class Upstreams: Sendable {
       var served = snapshot.serving(resolution)
       for index in served.backends.indices {
         for place in served.backends[index].servers.indices
-        where served.backends[index].servers[place].address == nil {
+        where !served.backends[index].canReach(served.backends[index].servers[place]) {
           served.backends[index].servers[place].weight = 0
         }
       }
@@ -44,7 +44,7 @@ package final class Upstreams: Sendable {
     }
 
     private func isSpent(_ backend: Backend) -> Bool {
-      let servers = backend.servers.filter { $0.weight > 0 && $0.address != nil }
+      let servers = backend.servers.filter { $0.weight > 0 && backend.canReach($0) }
       let primaries = servers.filter { !$0.isBackup }
       let up = primaries.count { !hasTrouble($0, of: backend) }
       if up * 100 < backend.panicPercent * primaries.count { return true }

@@ -49,6 +49,9 @@ struct ConnectionMemory {
     case consent
     /// Nothing: its TLS begins.
     case handshake
+    /// A header that must not be there, where that is waited for: its server is being reached
+    /// through a parent.
+    case parent
   }
 
   var phase: Phase {

@@ -17,6 +17,8 @@ package struct ConnectionRecord: Sendable, Equatable {
   package var backend: String?
   /// The last server that was dialled, as the configuration writes it.
   package var server: String?
+  /// The parent that it was reached through, or was to be.
+  package var parent: String?
   /// Dials begun.
   package var tries: UInt32 = 0
   /// Client to upstream, without the PROXY header.

@@ -96,7 +96,7 @@ package final class FailureBoard: Sendable {
     if isNew { counter.signal() }
   }
 
-  private func worked(_ server: Int, in table: RouteTable) {
+  func worked(_ server: Int, in table: RouteTable) {
     guard hasSuspects.load(ordering: .relaxed) else { return }
     let name = FailureBoard.name(server, table)
     let isNew = state.withLock { state in

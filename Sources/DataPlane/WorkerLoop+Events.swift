@@ -37,6 +37,7 @@ extension WorkerLoop {
     case .preamble: clientSpoke(event, &memory, table, ending)
     case .consent: serverSpoke(event, &memory, table, ending)
     case .handshake: handshook(event, &memory, table)
+    case .parent: parentSpoke(event, &memory, table, ending)
     }
   }
 
@@ -222,16 +223,25 @@ extension WorkerLoop {
     guard var memory = worker.memory(event.id), let server = memory.server,
       let table = generations.table(memory.generation)
     else { return worker.reject(event.id, reason: RejectReason.noRoute.number) }
+    var error = DialError(event.error)
+    noteFailure(error, of: event)
+    if !passages.isEmpty || !passed.isEmpty {
+      switch lost(error, event, &memory, table) {
+      case .goesOn: return
+      case .over(let reason): return follow(.reject(reason), event, &memory, table)
+      case .server(let why): error = why
+      }
+    }
     let failure = DialFailure(
       backend: table.backend(ofServer: server), server: server, tries: memory.tries,
-      error: DialError(event.error), spread: memory.id.low,
-      apart: apart(event.id.slot, from: server))
+      error: error, spread: memory.id.low, apart: apart(event.id.slot, from: server))
     counts.dialFailed(failure.error, at: server, in: table)
     failures?.dialFailed(failure.error, at: server, in: table)
-    noteFailure(failure.error, of: event)
     var answer = router.decide(.dialFailed(failure), under: table)
     if case .reject = answer, !preambles.isEmpty, let why = preambles[event.id.slot]?.fault {
       answer = .reject(why)
+    } else if case .reject = answer, let fault = passages[event.id.slot]?.fault {
+      answer = .reject(.parent(fault))
     }
     follow(answer, event, &memory, table)
     wentOn(event.id.slot, from: server, memory, table)
@@ -277,6 +287,9 @@ extension WorkerLoop {
     let bucket = UInt32(truncatingIfNeeded: table.series.listeners[place])
     guard let length = writeHeader(event.id.slot, memory, listener, entry, server) else {
       return .proxyNoAddress
+    }
+    if let plan = entry.parents {
+      return pass(event, memory, through: plan, table, consuming: consumed)
     }
     let holding = memory.phase == .forgery ? Signature.length : nil
     let serverMs =
@@ -364,6 +377,7 @@ extension WorkerLoop {
       counts.accepted(listener: table.series.listeners[listener])
     }
     leaveRace(event.id.slot, table)
+    let parent = passages.isEmpty && passed.isEmpty ? nil : leavePassage(event.id.slot, table)
     let egress =
       exchanges.isEmpty && tunnels.isEmpty
       ? nil : leaveExchange(event.id.slot, listener, memory, table)
@@ -392,6 +406,7 @@ extension WorkerLoop {
         record.rule = table.listeners[listener].rules[rule].name
       }
       record.egress = egress
+      record.parent = parent
       sink.add(record)
     }
     if !notes.isEmpty { notes[event.id.slot] = nil }

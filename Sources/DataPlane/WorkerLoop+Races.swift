@@ -123,7 +123,8 @@ extension WorkerLoop {
     leave(dials.second, table)
   }
 
-  private mutating func leave(_ server: Int, _ table: RouteTable) {
+  /// A place that was taken beside that of the connection's own server is given back.
+  mutating func leave(_ server: Int, _ table: RouteTable) {
     counts.left(server, in: table)
     table.load.servers.load.give(table.series.servers[server])
     let backend = table.backend(ofServer: server)

@@ -31,6 +31,10 @@ struct WorkerLoop: ~Copyable {
   var rules: [UInt32: Int] = [:]
   /// By slot, of connections of STARTTLS listeners until their server has begun TLS.
   var preambles: [UInt32: Preamble] = [:]
+  /// By slot, of connections whose server is reached through a parent.
+  var passages: [UInt32: Passage] = [:]
+  /// Those of which that stands.
+  var passed: [UInt32: Passed] = [:]
   var speech = Speech()
   /// By slot, of connections that wait for a place.
   var waits: [UInt32: Waiting] = [:]

@@ -13,7 +13,8 @@ extension RejectReason {
     case .helloUnnamed: .missingExtension
     case .noServer, .backendFull, .listenerFull, .sourceFull, .sourceRate, .queueFull,
       .queueTimeout, .dialRefused, .dialTimeout, .dialUnreachable, .dialNoLocalAddress, .dialReset,
-      .dialFailed, .noBuffers, .consentTimeout, .noConsent, .consent, .dialTLS:
+      .dialFailed, .noBuffers, .consentTimeout, .noConsent, .consent, .dialTLS,
+      .parent:
       .internalError
     case .ruleClosed, .banned, .proxyNoAddress, .clientGone, .headerTimeout, .headerUntrusted,
       .headerUnknown, .helloProbe, .helloTimeout, .preambleTimeout, .preambleQuit, .preamble,

@@ -78,6 +78,8 @@ package enum RejectReason: Error, Hashable, Sendable {
   case tlsFailed
   /// A server's handshake failed.
   case dialTLS
+  /// The parent that a backend is reached through made no tunnel to its server.
+  case parent(ParentFault)
   /// What the parser of a header or a ClientHello found.
   case parser(Reason.Code)
 
@@ -85,6 +87,7 @@ package enum RejectReason: Error, Hashable, Sendable {
     simple + StartTLSServer.Fault.allCases.map { .preamble($0) }
     + StartTLSClient.Fault.allCases.map { .consent($0) }
     + EgressReason.allCases.map { .egress($0) } + HTTPFault.allCases.map { .http($0) }
+    + ParentFault.allCases.map { .parent($0) }
   private static let simple: [RejectReason] = [
     .noRoute, .dialRefused, .dialTimeout, .dialUnreachable, .dialNoLocalAddress, .dialFailed,
     .noBuffers, .proxyNoAddress, .clientGone, .headerTimeout, .headerUntrusted, .headerUnknown,
@@ -179,6 +182,7 @@ package enum RejectReason: Error, Hashable, Sendable {
     case .tlsTimeout: "tls.handshake-timeout"
     case .tlsFailed: "tls.handshake"
     case .dialTLS: "dial.tls"
+    case .parent(let fault): fault.rawValue
     case .parser(let code): code.rawValue
     }
   }

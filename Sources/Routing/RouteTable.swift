@@ -362,6 +362,8 @@ package final class BackendEntry: Sendable {
   package let deadlines: DeadlineOverrides
   /// How its servers are spoken to in TLS; nil: plainly.
   package let tls: BackendTLS?
+  /// What its servers are reached through; nil: they are dialled.
+  package let parents: ParentPlan?
 
   package init(
     name: String, servers: Range<Int>, retries: Int, header: ProxyHeaderVersion,
@@ -369,9 +371,12 @@ package final class BackendEntry: Sendable {
     tlvs: TLVPlan = TLVPlan(), passesClientHeader: Bool = false,
     balance: BalanceKind = .roundRobin, slowStartMs: UInt32 = 0, panicPercent: Int = 0,
     maxConnections: UInt32 = 0, retryPercent: Int = 100,
-    deadlines: DeadlineOverrides = DeadlineOverrides(), tls: BackendTLS? = nil
+    deadlines: DeadlineOverrides = DeadlineOverrides(), tls: BackendTLS? = nil,
+    parents: ParentPlan? = nil
   ) {
     precondition(!servers.isEmpty)
+    precondition(parents.map { $0.targets.count == servers.count } ?? true)
+    self.parents = parents
     precondition(tls.map { $0.names.count == servers.count } ?? true)
     self.tls = tls
     self.deadlines = deadlines

@@ -19,7 +19,7 @@ package enum SpokenProtocol: String, Sendable, Hashable, CaseIterable {
     case .sourceFull, .sourceRate: tooManyOfYours
     case .noServer, .backendFull, .listenerFull, .queueFull, .queueTimeout, .dialRefused,
       .dialTimeout, .dialUnreachable, .dialNoLocalAddress, .dialReset, .dialFailed, .noBuffers,
-      .consentTimeout, .noConsent, .consent, .dialTLS:
+      .consentTimeout, .noConsent, .consent, .dialTLS, .parent:
       notNow
     case .ruleRejected, .noRoute: notHere
     case .preambleTimeout: tooSlow

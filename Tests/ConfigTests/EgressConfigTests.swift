@@ -146,7 +146,7 @@ import Wire
     #expect(parents[1].authorization == "Basic c2x1aWNlOmh1c2g6IDE=")
     #expect(made.backends.map(\.name) == ["egress:e"])
     #expect(made.backends[0].servers.map(\.isBackup) == [false, true])
-    #expect(made.parents(of: made.egress[0]) == 0)
+    #expect(made.parents(of: made.egress[0])?.backend == 0)
   }
 
   /// No password is in anything that is printed.

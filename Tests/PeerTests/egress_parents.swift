@@ -287,3 +287,43 @@ func throughSluiceByTLS() throws {
   try wary.stop()
   try parent.stop()
 }
+
+/// The edge's servers stand behind the proxy: Dovecot hears of the client itself, inside of TLS
+/// inside of the tunnel, and checks say a whole dialogue there.
+@Test("Dovecot behind a parent", arguments: Parent.kinds)
+func dovecotBehindParent(kind: String) throws {
+  try require(["socat": "socat"])
+  let parent = try Parent(kind)
+  let peers = try MailPeers.shared()
+  let source = kind == "squid" ? "127.0.0.4" : "127.0.0.5"
+  var setup = Setup(
+    Engine(events: "auto", splice: "auto"), servers: [peers.address(of: .imaps)])
+  setup.listener = "type: server-first, protocol: imap"
+  setup.backend =
+    "parents: [\"http://sluice:hush@\(parent.endpoint)\"], send-proxy: v2, "
+    + "tls: { ca: \(peers.certificate), name: mail.example.test }, "
+    + "check: { type: imap, interval: 200ms }"
+  try withSluice(setup) { sluice in
+    let output = try runClient(
+      "socat", ["-t", "10", "-", "TCP:\(sluice.endpoint),bind=\(source),crlf,shut-none"],
+      input: "a LOGIN alice@example.test secret\nb LOGOUT\n")
+    #expect(output.contains("a OK") && output.contains("b OK"), "said: \(output)")
+    let record = try sluice.record()
+    let port = record.client.split(separator: ":").last ?? ""
+    try peers.expectLine(
+      in: peers.dovecotLog,
+      with: [
+        "imap-login: Info: Login: user=<alice@example.test>", " rip=\(source), rport=\(port),",
+        " TLS",
+      ])
+    #expect(try JSONValue(sluice.lines.records[0])["parent"]?.string == "\(parent.endpoint)")
+    #expect(!sluice.child.standardError.contains("is down"), "\(sluice.child.standardError)")
+    try parent.stop()
+    try wait(for: "the check to fail") {
+      sluice.child.standardError.contains("is down: ")
+    }
+    #expect(
+      try runClient("socat", ["-t", "10", "-", "TCP:\(sluice.endpoint)"]).contains("* BYE"))
+    #expect(try sluice.records(2)[1].reason == "dial.refused")
+  }
+}

@@ -157,7 +157,7 @@ import Wire
   @Test func parentsAreUsedUnlessTheListSaysOtherwise() throws {
     let target = try EgressPlanTests.request("login.example.com").target
     #expect(EgressPlan(name: "a", rules: []).isDirect(target))
-    let parents = EgressParents(
+    let parents = ParentPlan(
       backend: 0, parents: [.init(server: "p:3128", isTLS: false, authorization: "")])
     let plan = EgressPlan(
       name: "a", rules: [], parents: parents, bypass: BypassList("login.example.com"))

@@ -52,6 +52,8 @@ package enum SluiceBinary {
 package struct Setup: Sendable {
   package var engine: Engine
   package var servers: [Endpoint]
+  /// Servers that are no endpoint, behind those.
+  package var serverTexts: [String] = []
   package var bind: Endpoint
   package var workers = 1
   package var listener = ""
@@ -70,8 +72,8 @@ package struct Setup: Sendable {
   }
 
   package func yaml(log: String) -> String {
-    let list = servers.map { endpoint in
-      server.isEmpty ? "\"\(endpoint)\"" : "{ address: \"\(endpoint)\", \(server) }"
+    let list = (servers.map { "\($0)" } + serverTexts).map { address in
+      server.isEmpty ? "\"\(address)\"" : "{ address: \"\(address)\", \(server) }"
     }.joined(separator: ", ")
     return """
       workers: \(workers)

@@ -225,6 +225,8 @@ struct SLUICE_SAFE sluice_route {
   // What it is called, and whose certificate it must have: a host name or an address, 253 bytes at
   // most.
   struct sluice_bytes tls_name;
+  // TLS only from an answer on that says `opened`: the server is behind whoever is dialled.
+  bool tls_inside;
 };
 
 struct SLUICE_SAFE sluice_answer {
@@ -241,6 +243,11 @@ struct SLUICE_SAFE sluice_answer {
   // is held behind the consumed bytes is TLS already. The next ask is about the handshake: without
   // bytes when it is done, final when it came to nothing. Hold its bytes meanwhile.
   struct sluice_tls_setup *_Nullable tls;
+  // In answer to the upstream's ask: all it has said up to the consumed bytes was said on the way
+  // to the server, which has not said anything. With `tls_inside` it is shaken hands with behind
+  // what is sent to it with this answer, within what is left of the hold: it is dialled until that
+  // is done, and `hold_ms` begins then; 0: the hold is over.
+  bool opened;
   struct sluice_bytes send_client;  // sent to that side, after what was sent before
   struct sluice_bytes send_upstream;
 };

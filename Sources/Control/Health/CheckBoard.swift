@@ -18,6 +18,11 @@ struct CheckBoard: ~Copyable {
     var state = HealthState()
     var report = CheckReport(isUp: true, trouble: nil)
     var run: CheckRun?
+    /// Which of its ways the next check begins with, and how many the one under way has tried.
+    var way = 0
+    var waysTried = 0
+    /// What was wrong with those, best in a parent's own words.
+    var trouble: String?
     /// Of the next check, or of the one under way.
     var startNs: UInt64 = 0
     /// Rows are used again; tokens and alarms of earlier users no longer fit.
@@ -99,7 +104,7 @@ struct CheckBoard: ~Copyable {
       pop()
       guard let row = rows[alarm.row], row.generation == alarm.generation else { continue }
       if let run = row.run {
-        finish(alarm.row, run.tooLate, nowNs)
+        finish(alarm.row, run.tooLate, nowNs, isLate: true)
       } else {
         begin(alarm.row, nowNs)
       }
@@ -115,22 +120,42 @@ struct CheckBoard: ~Copyable {
     row.generation = nextGeneration
     nextGeneration &+= 1
     row.startNs = nowNs
-    let run = CheckRun(row.target)
-    row.run = run
+    (row.waysTried, row.trouble) = (0, nil)
     rows[place] = row
-    let token = UInt64(place) << 32 | UInt64(row.generation)
-    if let outcome = run.start(poller, token: token) {
-      finish(place, outcome, nowNs)
-      return
-    }
+    run(place, nowNs)
+    guard rows[place]?.run != nil else { return }
     let timeoutNs = UInt64(row.target.settings.timeoutMs) * 1_000_000
     // Never before its time.
     let endNs = CheckBoard.together(nowNs + timeoutNs + timeoutNs / 20, of: timeoutNs)
     push(Alarm(atNs: endNs, row: place, generation: row.generation))
   }
 
-  private mutating func finish(_ place: Int, _ outcome: CheckRun.Outcome, _ nowNs: UInt64) {
+  private mutating func run(_ place: Int, _ nowNs: UInt64) {
     guard var row = rows[place] else { return }
+    let run = CheckRun(row.target, way: row.way)
+    row.run = run
+    row.waysTried += 1
+    rows[place] = row
+    let token = UInt64(place) << 32 | UInt64(row.generation)
+    if let outcome = run.start(poller, token: token) { finish(place, outcome, nowNs) }
+  }
+
+  private mutating func finish(
+    _ place: Int, _ outcome: CheckRun.Outcome, _ nowNs: UInt64, isLate: Bool = false
+  ) {
+    guard var row = rows[place] else { return }
+    var outcome = outcome
+    if let run = row.run, let way = run.way, run.isOnTheWay, case .failed(let why) = outcome {
+      // A parent's failure is no server's while there are others.
+      let ways = row.target.tunnel?.ways.count ?? 1
+      let trouble = "parent \(way.name): \(why)"
+      if run.asking != nil || row.trouble == nil { row.trouble = trouble }
+      row.way = (row.way + 1) % ways
+      row.run = nil
+      rows[place] = row
+      if !isLate, row.waysTried < ways { return self.run(place, nowNs) }
+      outcome = .failed(row.trouble ?? trouble)
+    }
     row.run = nil
     row.generation = nextGeneration
     nextGeneration &+= 1
@@ -213,6 +238,11 @@ final class CheckRun {
   }
 
   private let target: CheckTarget
+  /// The parent that it goes through; nil goes to the server itself.
+  let way: CheckTunnel.Way?
+  /// Until the parent has answered.
+  var asking: CheckAsking?
+  private var local: SocketAddress?
   private var socket: Descriptor?
   private var number: Int32 = -1
   var dialogue: CheckDialogue?
@@ -223,11 +253,18 @@ final class CheckRun {
 
   private static let pieceLimit = 4096
 
-  init(_ target: CheckTarget) { self.target = target }
+  init(_ target: CheckTarget, way: Int) {
+    self.target = target
+    self.way = target.tunnel?.ways[way]
+  }
+
+  /// There is no tunnel yet: what goes wrong is not known to be the server's fault.
+  var isOnTheWay: Bool { way != nil && (dialogue == nil || asking != nil) }
 
   /// What comes of it when its time is over.
   var tooLate: Outcome {
     guard let dialogue else { return .failed("timed out while connecting") }
+    if asking != nil { return .failed(ParentFault.timeout.words) }
     if isShakingHands { return .failed("timed out in the TLS handshake") }
     return dialogue.isAnswered ? .passed : .failed("timed out waiting for \(dialogue.awaited)")
   }
@@ -235,7 +272,8 @@ final class CheckRun {
   /// - Returns: nil while it goes on.
   func start(_ poller: Poller, token: UInt64) -> Outcome? {
     do throws(SystemError) {
-      let made = try Sockets.startConnecting(to: target.address, from: target.source)
+      let made = try Sockets.startConnecting(
+        to: way?.address ?? target.address, from: target.source)
       number = made.number
       socket = consume made
       // A server of this machine is reached at once.
@@ -259,34 +297,46 @@ final class CheckRun {
   }
 
   private func connected() -> Outcome? {
-    var local: SocketAddress?
     // A system call that only some need.
     if target.header == .own || target.settings.kind == .smtp {
       local = try? Sockets.localAddress(ofNumber: number)
     }
-    var dialogue = CheckDialogue(target.settings.kind, local: local)
-    var first = header(from: local)
-    if let transport = target.transport {
-      do throws(TLSProblem) {
-        let security = try CheckSecurity(transport)
-        unsent = (first + security.output())[...]
-        (self.dialogue, self.security) = (dialogue, security)
-        return nil
-      } catch {
-        return .failed("TLS: \(error.reason)")
-      }
-    }
-    switch dialogue.begin() {
-    case .more: break
-    case .send(let bytes): first += bytes
-    case .passed: isPassedWhenSent = true
-    case .failed(let why): return .failed(why)
-    }
-    self.dialogue = dialogue
-    // The header and what follows it in one write: many receivers read the header once.
-    unsent = first[...]
+    dialogue = CheckDialogue(target.settings.kind, local: local)
+    guard let way else { return begin() }
+    asking = CheckAsking()
+    if let transport = way.transport { return secure(transport, behind: []) }
+    unsent = way.request[...]
     return nil
   }
+
+  /// The server is reached.
+  func begin() -> Outcome? {
+    var first = header(from: local)
+    if let transport = target.transport { return secure(transport, behind: first) }
+    switch dialogue?.begin() {
+    case .more?, nil: break
+    case .send(let bytes)?: first += bytes
+    case .passed?: isPassedWhenSent = true
+    case .failed(let why)?: return .failed(why)
+    }
+    // The header and what follows it in one write: many receivers read the header once.
+    unsent += security?.say(first) ?? first
+    return nil
+  }
+
+  private func secure(_ transport: CheckTransport, behind first: [UInt8]) -> Outcome? {
+    do throws(TLSProblem) {
+      let security = try CheckSecurity(transport)
+      unsent += first + security.output()
+      self.security = security
+      return nil
+    } catch {
+      return .failed("TLS: \(error.reason)")
+    }
+  }
+
+  /// The server's own TLS.
+  var inside: CheckSecurity? { target.transport == nil ? nil : security }
 
   private func header(from local: SocketAddress?) -> [UInt8] {
     switch target.header {
@@ -306,7 +356,7 @@ final class CheckRun {
   }
 
   /// The handshake is all that is wanted.
-  var isHandshakeAll: Bool { target.settings.kind == .tls }
+  var isHandshakeAll: Bool { target.settings.kind == .tls && inside != nil }
 
   private var isShakingHands: Bool { security.map { !$0.isOpen } ?? false }
 
@@ -339,8 +389,7 @@ final class CheckRun {
       }
       let isEnd = count == 0
       let outcome =
-        security.map { decipher($0, bytes, ended: isEnd) }
-        ?? follow(isEnd ? dialogue?.end() : dialogue?.hear(bytes[...]), isEnd: isEnd)
+        security.map { decipher($0, bytes, ended: isEnd) } ?? take(bytes, ended: isEnd)
       if let outcome { return outcome }
       if isEnd { return .failed("closed \(phaseOfEnd)") }
     }

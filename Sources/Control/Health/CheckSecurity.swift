@@ -107,11 +107,15 @@ extension CheckRun {
       switch heard {
       case .nothing: return send()
       case .opened:
+        if let way, asking != nil {
+          unsent += security.say(way.request)
+          continue
+        }
         if isHandshakeAll { return .passed }
         if let outcome = follow(dialogue?.begin(), isEnd: false) { return outcome }
       case .said(let said):
-        if let outcome = follow(dialogue?.hear(said[...]), isEnd: false) { return outcome }
-      case .ended: return follow(dialogue?.end(), isEnd: true)
+        if let outcome = take(said, ended: false) { return outcome }
+      case .ended: return take([], ended: true)
       case .failed(let why):
         _ = send()
         return .failed("TLS: \(why)")

@@ -13,6 +13,8 @@ package struct CheckTarget: Hashable, Sendable {
   package let settings: CheckSettings
   /// Nil speaks plainly.
   let transport: CheckTransport?
+  /// Nil for a server that is reached by its address.
+  let tunnel: CheckTunnel?
 
   /// What a check says before its protocol's words.
   package enum Header: Hashable, Sendable {
@@ -33,8 +35,9 @@ package struct CheckTarget: Hashable, Sendable {
 
   init(
     address: SocketAddress, source: SocketAddress?, header: Header, settings: CheckSettings,
-    transport: CheckTransport?
+    transport: CheckTransport?, tunnel: CheckTunnel? = nil
   ) {
+    self.tunnel = tunnel
     // That somebody listens shows without it.
     self.transport = settings.kind == .connect ? nil : transport
     self.address = address

@@ -2,10 +2,11 @@ package import Config
 internal import Wire
 
 extension Snapshot {
-  /// All that has to be resolved before its servers can be dialled.
+  /// All that has to be resolved before its servers can be dialled. What is behind a parent, that
+  /// resolves.
   package var namedTargets: Set<ServerTarget> {
     var targets: Set<ServerTarget> = []
-    for backend in backends {
+    for backend in backends where backend.parents.isEmpty {
       for server in backend.servers where server.address == nil { targets.insert(server.target) }
     }
     return targets
@@ -18,7 +19,7 @@ extension Snapshot {
   /// the first priority are backups.
   package func serving(_ resolution: Names.Resolution) -> Snapshot {
     var served = self
-    for index in backends.indices {
+    for index in backends.indices where backends[index].parents.isEmpty {
       let servers = backends[index].servers.flatMap { server in
         guard server.address == nil, let found = resolution[server.target] else { return [server] }
         let usable = found.filter { $0.address.canBeReached(from: backends[index].source) }

@@ -6,10 +6,6 @@ internal import Wire
 /// Forward proxies: requests that go through a parent, which is a server of a backend like any
 /// other: chosen, counted, raced and found to be down as such.
 extension WorkerLoop {
-  /// Replies to CONNECT after which another parent may do better: it wants other credentials than
-  /// ours, or cannot get there itself.
-  private static let failures: Set<Int> = [407, 429, 500, 502, 503, 504]
-
   /// Dials the first parent, or another one after `failure`.
   mutating func dialParent(
     _ ask: EgressAsk, _ exchange: inout Exchange, after failure: DialFailure? = nil
@@ -20,9 +16,7 @@ extension WorkerLoop {
     let table = ask.table
     // Each request has its own tries.
     if failure == nil { memory.tries = 0 }
-    let answer =
-      failure.map { router.decide(.dialFailed($0), under: table) }
-      ?? router.choose(parents.backend, for: ask.client, under: table)
+    let answer = parent(of: parents, for: ask.client, after: failure, table)
     let left = giveBack(&memory, table)
     defer { if let left { freed(backend: left, table) } }
     switch seat(answer, ask.event, &memory, table) {
@@ -45,7 +39,7 @@ extension WorkerLoop {
   }
 
   private mutating func dial(
-    _ server: Int, of backend: Int, _ parents: EgressParents, _ memory: ConnectionMemory,
+    _ server: Int, of backend: Int, _ parents: ParentPlan, _ memory: ConnectionMemory,
     _ ask: EgressAsk, _ exchange: inout Exchange
   ) {
     let entry = ask.table.servers[server]
@@ -57,15 +51,8 @@ extension WorkerLoop {
     var route = self.route(ask, exchange)
     route.hold_ms = exchange.isTunnel ? settings.parentMs : settings.replyMs
     route.race_ms = raceMs(ask.id, memory, ask.table)
-    let group = ask.table.backends[backend]
-    let result = entry.address.withEndpoint { endpoint in
-      route.address = endpoint
-      guard let tls = group.tls else { return self.dial(&route, ask, &exchange) }
-      return unsafe tls.withSetup(ofServer: server - group.servers.lowerBound) { setup, name in
-        unsafe route.tls = unsafe setup
-        route.tls_name = name
-        return self.dial(&route, ask, &exchange)
-      }
+    let result = ask.table.withParent(server, &route) { route in
+      self.dial(&route, ask, &exchange)
     }
     if result == .done || result == .not_dialled { counts.dialled(server, in: ask.table) }
   }
@@ -91,14 +78,13 @@ extension WorkerLoop {
   mutating func parentAnswered(_ ask: EgressAsk, _ exchange: inout Exchange) {
     let bytes = ask.event.heldBytes
     let isEnd = ask.ending == .halfClosed
-    switch HTTPResponseHead.parse(bytes, &exchange.responseScan, ask.limits, ended: isEnd) {
-    case .more where !isEnd && ask.ending == .no: hear(ask)
-    case .more, .invalid: giveUpParent(.egress(.parentFault), ask, &exchange)
-    case .done(let head, _) where head.isInterim || WorkerLoop.failures.contains(head.status):
+    switch ParentReply(bytes, &exchange.responseScan, ask.limits, ended: isEnd) {
+    case .more where ask.ending == .no: hear(ask)
+    case .more, .fault(.nonsense): giveUpParent(.egress(.parentFault), ask, &exchange)
+    case .fault(let fault) where fault.isItsOwn:
       giveUpParent(.egress(.parentRefused), ask, &exchange)
-    case .done(let head, _) where !(200...299).contains(head.status):
-      refuse(ask, &exchange, .egress(.parentRefused))
-    case .done(_, let length):
+    case .fault: refuse(ask, &exchange, .egress(.parentRefused))
+    case .tunnel(let length):
       if let memory = worker.memory(ask.id), let server = memory.server {
         exchange.reached = .parent(server)
       }
@@ -124,16 +110,11 @@ extension WorkerLoop {
 extension Exchange {
   /// What a parent is told: to make a tunnel, or the request; with credentials of our own.
   fileprivate static func words(
-    to parent: EgressParents.Parent?, _ exchange: Exchange
+    to parent: ParentPlan.Parent?, _ exchange: Exchange
   ) -> [UInt8] {
-    var words = exchange.onward
-    if exchange.isTunnel, let target = exchange.request?.target {
-      words = Array("CONNECT \(target) HTTP/1.1\r\nHost: \(target)\r\n\r\n".utf8)
+    guard exchange.isTunnel, let target = exchange.request?.target else {
+      return parent?.authorized(exchange.onward) ?? exchange.onward
     }
-    guard let authorization = parent?.authorization, !authorization.isEmpty else { return words }
-    // In front of the empty line.
-    words.removeLast(2)
-    words += Array("Proxy-Authorization: \(authorization)\r\n\r\n".utf8)
-    return words
+    return parent?.connect(to: "\(target)") ?? []
   }
 }

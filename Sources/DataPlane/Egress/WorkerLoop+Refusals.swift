@@ -141,7 +141,7 @@ struct EgressReply {
       }
     case .dialTimeout: 504
     case .dialRefused, .dialUnreachable, .dialNoLocalAddress, .dialReset, .dialFailed, .dialTLS,
-      .noConsent:
+      .noConsent, .parent:
       502
     case .banned, .ruleRejected, .ruleClosed: 403
     // Limits and the like, and what cannot come to a forward proxy's client.
@@ -172,7 +172,7 @@ struct EgressReply {
       .sourceFull, .sourceRate, .queueFull, .queueTimeout, .noBuffers, .proxyNoAddress,
       .clientGone, .headerTimeout, .headerUntrusted, .headerUnknown, .helloProbe, .helloTimeout,
       .helloUnnamed, .helloMisnamed, .tlsTimeout, .tlsFailed, .preambleTimeout, .preambleQuit,
-      .preamble, .consentTimeout, .consent, .parser:
+      .preamble, .consentTimeout, .consent, .parent, .parser:
       "Not now: \(reason.code)"
     }
   }

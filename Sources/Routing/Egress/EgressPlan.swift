@@ -9,14 +9,14 @@ package final class EgressPlan: Sendable {
   /// Nil asks nobody for credentials.
   package let users: UserTable?
   /// Nil goes to every origin directly.
-  package let parents: EgressParents?
+  package let parents: ParentPlan?
   package let bypass: BypassList
   private let table: EgressRuleTable
 
   package init(
     name: String, rules: [EgressRule], settings: EgressSettings = EgressSettings(),
     addressGuard: AddressGuard = AddressGuard(), users: UserTable? = nil,
-    parents: EgressParents? = nil, bypass: BypassList = BypassList()
+    parents: ParentPlan? = nil, bypass: BypassList = BypassList()
   ) {
     self.name = name
     self.settings = settings
@@ -137,38 +137,4 @@ package struct EgressSettings: Hashable, Sendable {
   package var sourceTunnels: UInt32 = 0
 
   package init() {}
-}
-
-/// The parents of a forward proxy, which are the servers of a backend: so their names are resolved
-/// again, and those that fail are left out for a while.
-package struct EgressParents: Sendable {
-  /// One parent as the configuration has it.
-  package struct Parent: Hashable, Sendable {
-    /// The name of its server: `proxy.example:3128`.
-    package let server: String
-    /// Whether the connection to it begins with TLS.
-    package let isTLS: Bool
-    /// The value of `Proxy-Authorization` for it; empty sends none.
-    package let authorization: String
-
-    package init(server: String, isTLS: Bool, authorization: String) {
-      self.server = server
-      self.isTLS = isTLS
-      self.authorization = authorization
-    }
-  }
-
-  /// An index into `RouteTable.backends`.
-  package let backend: Int
-  package let parents: [Parent]
-
-  package init(backend: Int, parents: [Parent]) {
-    self.backend = backend
-    self.parents = parents
-  }
-
-  /// Who a server of the backend is: one of several addresses of a name is what the name is.
-  package func parent(of server: ServerEntry) -> Parent? {
-    parents.first { $0.server == server.origin ?? server.name }
-  }
 }
