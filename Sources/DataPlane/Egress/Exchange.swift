@@ -122,13 +122,38 @@ struct Exchange {
   }
 }
 
-/// What is kept of a connection that has become a tunnel.
-struct Tunnel {
-  /// Without rule and parent, which the table names.
-  var told: ConnectionRecord.Egress
+/// What is kept of a connection that has become a tunnel, which may stand for days: an object of no
+/// more than will be told of it, so that the table of them is small however many there may be.
+final class Tunnel {
+  let entries: Exchange.Entries
+  /// The rule that took it.
   let rule: Int?
   let isDirect: Bool
-  var entries = Exchange.Entries()
+  private let isReported: Bool
+  private let port: UInt16
+  private let status: UInt16
+  private let requests: UInt32
+  private let user: String?
+  private let method: String
+  private let host: String
+  private let address: SocketAddress?
+
+  /// Nil before the first request.
+  init?(_ exchange: Exchange) {
+    guard let request = exchange.request else { return nil }
+    (entries, rule, isDirect) = (exchange.entries, exchange.rule, exchange.isDirect)
+    (isReported, port) = (exchange.isReported, request.target.port)
+    (status, requests) = (UInt16(exchange.status), UInt32(clamping: exchange.requests))
+    (user, method, host) = (request.user, request.method, "\(request.target.host)")
+    address = exchange.address
+  }
+
+  /// All but what the table knows: rule and parent.
+  var told: ConnectionRecord.Egress {
+    ConnectionRecord.Egress(
+      method: method, host: host, port: port, user: user, address: address,
+      isReported: isReported, requests: Int(requests), status: Int(status))
+  }
 }
 
 /// A question about a connection of a forward proxy, with what it is answered by.

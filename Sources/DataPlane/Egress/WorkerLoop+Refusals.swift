@@ -63,36 +63,26 @@ extension WorkerLoop {
   mutating func leaveExchange(
     _ slot: UInt32, _ listener: Int?, _ memory: ConnectionMemory, _ table: RouteTable
   ) -> ConnectionRecord.Egress? {
-    var tunnel = tunnels.removeValue(forKey: slot)
-    if let exchange = exchanges.removeValue(forKey: slot) {
-      give(exchange.entries)
-      guard let told = told(of: exchange) else { return nil }
-      tunnel = Tunnel(told: told, rule: exchange.rule, isDirect: exchange.isDirect)
+    let exchange = exchanges.removeValue(forKey: slot)
+    guard let tunnel = exchange.flatMap({ Tunnel($0) }) ?? tunnels.removeValue(forKey: slot)
+    else {
+      if let exchange { give(exchange.entries) }
+      return nil
     }
-    guard var tunnel else { return nil }
     give(tunnel.entries)
+    var told = tunnel.told
     if let plan = listener.flatMap({ table.listeners[$0].egress }), let rule = tunnel.rule,
       plan.rules.indices.contains(rule)
     {
-      tunnel.told.rule = plan.rules[rule].name
+      told.rule = plan.rules[rule].name
     }
-    tunnel.told.parent = tunnel.isDirect ? nil : memory.server.map { table.servers[$0].name }
-    return tunnel.told
+    told.parent = tunnel.isDirect ? nil : memory.server.map { table.servers[$0].name }
+    return told
   }
 
   private func give(_ entries: Exchange.Entries) {
     if let entry = entries.user { identities.give(entry) }
     if let entry = entries.source { identities.give(entry) }
-  }
-
-  /// All but what the table knows; nil before the first request.
-  func told(of exchange: Exchange) -> ConnectionRecord.Egress? {
-    exchange.request.map { request in
-      ConnectionRecord.Egress(
-        method: request.method, host: "\(request.target.host)", port: request.target.port,
-        user: request.user, address: exchange.address, isReported: exchange.isReported,
-        requests: exchange.requests, status: exchange.status)
-    }
   }
 }
 

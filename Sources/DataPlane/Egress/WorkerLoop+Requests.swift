@@ -74,13 +74,12 @@ extension WorkerLoop {
 
   /// Of a tunnel only what will be told of it is kept: it may stand for days.
   mutating func keep(_ exchange: Exchange, of id: sluice_id) {
-    guard exchange.stage == .tunnel, let told = told(of: exchange) else {
+    guard exchange.stage == .tunnel, let tunnel = Tunnel(exchange) else {
       exchanges[id.slot] = exchange
       return
     }
     exchanges[id.slot] = nil
-    tunnels[id.slot] = Tunnel(
-      told: told, rule: exchange.rule, isDirect: exchange.isDirect, entries: exchange.entries)
+    tunnels[id.slot] = tunnel
   }
 
   // ---- a request ---------------------------------------------------------------------------
