@@ -127,6 +127,7 @@ extension ConnectionLogLine {
   private func append(
     _ index: Int, of record: ConnectionRecord, to line: inout OutputSpan<UInt8>
   ) {
+    guard record.isOver || fields[index].isOfRequest else { return }
     switch fields[index] {
     case .time:
       plain(index, &line) { Clock.appendTimestamp(wallMs: record.endedWallMs, to: &$0) }
@@ -165,7 +166,9 @@ extension ConnectionLogLine {
       if let failure = record.upstreamTLSFailure { text(index, failure, &line) }
     case .parent: text(index, record.parent ?? record.egress?.parent, &line)
     case .user, .method, .target, .address, .reported, .requests, .status:
-      if let egress = record.egress { append(index, of: egress, to: &line) }
+      if let egress = record.egress {
+        append(index, of: egress, isOver: record.isOver, to: &line)
+      }
     }
   }
 
@@ -222,7 +225,8 @@ extension ConnectionLogLine {
 
   /// Only lines of forward proxies that were asked for something have these.
   private func append(
-    _ index: Int, of egress: ConnectionRecord.Egress, to line: inout OutputSpan<UInt8>
+    _ index: Int, of egress: ConnectionRecord.Egress, isOver: Bool,
+    to line: inout OutputSpan<UInt8>
   ) {
     switch fields[index] {
     case .user: text(index, egress.user, &line)
@@ -230,7 +234,8 @@ extension ConnectionLogLine {
     case .target: text(index, "\(egress.host):\(egress.port)", &line)
     case .address: address(index, egress.address, &line)
     case .reported where egress.isReported: truth(index, true, &line)
-    case .requests where egress.requests > 1: number(index, UInt64(egress.requests), &line)
+    case .requests where egress.requests > 1 || !isOver:
+      number(index, UInt64(egress.requests), &line)
     case .status where egress.status > 0: number(index, UInt64(egress.status), &line)
     default: break
     }
@@ -293,6 +298,18 @@ extension ConnectionLogLine {
     open(index, &line)
     line.append(in: form, quoted: address.description.utf8)
     line.close(form)
+  }
+}
+
+extension LogField {
+  /// Whether a line about a request has it behind which the connection went on.
+  fileprivate var isOfRequest: Bool {
+    switch self {
+    case .time, .id, .listener, .client, .local, .backend, .server, .rule, .user, .method, .target,
+      .address, .reported, .parent, .requests, .status:
+      true
+    default: false
+    }
   }
 }
 
@@ -377,7 +394,7 @@ extension OutputSpan<UInt8> {
       append(escaped: server.utf8)
     }
     append(text: ": ")
-    append(text: record.reason ?? record.end.rawValue)
+    append(text: record.reason ?? (record.isOver ? record.end.rawValue : "a request"))
     append(text: "\nPRIORITY=6\nSYSLOG_IDENTIFIER=sluice\n")
   }
 

@@ -40,6 +40,9 @@ package struct ConnectionRecord: Sendable, Equatable {
   package var upstreamPath: Path?
   /// Who ended it first, and how.
   package var end: ConnectionEnd
+  /// False: this is about a request of a forward proxy that another one has followed. Of all else
+  /// only who asked and what became of it is known.
+  package var isOver = true
   /// What the client's side said of itself with a PROXY header; nil for nearly all connections.
   package var introduction: Introduction?
   /// What its ClientHello says; nil where none was read.

@@ -82,13 +82,14 @@ extension WorkerLoop {
   ///
   /// - Returns: nil when it may come in.
   private func admit(
-    _ event: sluice_event, _ memory: inout ConnectionMemory, _ backend: Int, _ table: RouteTable
+    _ event: sluice_event, _ memory: inout ConnectionMemory, _ backend: Int,
+    _ table: RouteTable, mayWait: Bool = true
   ) -> Seating? {
     guard let client = memory.client, let source = Identity(source: client) else { return nil }
     let limit = table.sources.limit(for: client)
     guard limit != SourceLimit() else { return nil }
     let place = WaitingRoom.Place.source(source)
-    if mayHaveToWait(for: place, event, table, isLimited: limit.atOnce > 0) {
+    if mayWait, mayHaveToWait(for: place, event, table, isLimited: limit.atOnce > 0) {
       return .full(place, .sourceFull, backend: backend)
     }
     switch identities.take(source, limit: UInt32(limit.atOnce)) {
@@ -105,6 +106,20 @@ extension WorkerLoop {
       }
       memory.entry = entry
       return nil
+    }
+  }
+
+  /// The same of a client that is no backend's, and waits for no place.
+  ///
+  /// - Returns: why it may not come in; nil when it may.
+  mutating func countIn(
+    _ event: sluice_event, _ memory: inout ConnectionMemory, _ table: RouteTable
+  ) -> RejectReason? {
+    guard memory.entry == nil, !table.sources.isEmpty else { return nil }
+    defer { worker.remember(memory, of: event.id) }
+    switch admit(event, &memory, 0, table, mayWait: false) {
+    case .reject(let reason)?, .full(_, let reason, _)?: return reason
+    case .route?, nil: return nil
     }
   }
 

@@ -52,6 +52,16 @@ func hostsTakeTurns(engine: Engine) throws {
   let record = try proxy.record()
   #expect(record["requests"]?.number == 5 && record["status"]?.number == 200)
   #expect(record["tries"]?.number == 3 && record["user"] == nil)
+  // Each of the others has a line of its own.
+  let others = try proxy.sluice.lines.requests.map { try JSONValue($0) }
+  #expect(others.map { $0["requests"]?.number } == [1, 2, 3, 4])
+  #expect(
+    others.map { $0["target"]?.string } == [0, 0, 1, 1].map { "\(origins[$0].endpoint)" })
+  for line in others {
+    #expect(line["id"]?.string == record["id"]?.string && line["status"]?.number == 200)
+    #expect(line["rule"]?.string == "all" && line["method"]?.string == "GET")
+    #expect(line["bytes_up"] == nil && line["end"] == nil && line["tries"] == nil, "\(line)")
+  }
   try proxy.sluice.stop()
 }
 

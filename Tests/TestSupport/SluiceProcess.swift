@@ -138,9 +138,9 @@ package final class SluiceProcess: Sendable {
     get throws { try lines.records.map { try ConnectionRecord(line: $0) } }
   }
 
-  /// The lines of the log: about connections, and how many of those it says it left out because
-  /// there were too many of one reason.
-  package var lines: (records: [String], leftOut: Int) {
+  /// The lines of the log: about connections, those about requests that others followed, and how
+  /// many of the former it says it left out because there were too many of one reason.
+  package var lines: (records: [String], requests: [String], leftOut: Int) {
     get throws {
       // The last line may be half written.
       let lines = contents(of: directory.file("connections")).split(
@@ -149,7 +149,12 @@ package final class SluiceProcess: Sendable {
       let events = try lines.map { try JSONValue($0) }.filter { $0["event"] != nil }
       let leftOut = events.filter { $0["event"]?.string == "log.suppressed" }
         .reduce(0) { $0 + Int($1["lines"]?.number ?? 0) }
-      return (lines.filter { !$0.contains(",\"event\":\"") }, leftOut)
+      let told = lines.filter { !$0.contains(",\"event\":\"") }
+      let requests = told.filter {
+        $0.contains(",\"requests\":") && !$0.contains(",\"end\":\"")
+      }
+      let over = requests.isEmpty ? told : told.filter { !requests.contains($0) }
+      return (over, requests, leftOut)
     }
   }
 

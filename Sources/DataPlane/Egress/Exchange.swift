@@ -101,6 +101,8 @@ struct Exchange {
 
   // The client.
   var requests = 0
+  /// When the last one was over, in milliseconds since 1970.
+  var endedWallMs: UInt64 = 0
   var didBegin = false
   /// Bytes of its next request are held.
   var hasMore = false
@@ -122,8 +124,8 @@ struct Exchange {
   }
 }
 
-/// What is kept of a connection that has become a tunnel, which may stand for days: an object of no
-/// more than will be told of it, so that the table of them is small however many there may be.
+/// What is told of a request, and all that is kept of a connection that has become a tunnel, which
+/// may stand for days: an object, so that the table of them is small however many there may be.
 final class Tunnel {
   let entries: Exchange.Entries
   /// The rule that took it.

@@ -217,6 +217,7 @@ extension WorkerLoop {
   private mutating func complete(_ ask: EgressAsk, _ exchange: inout Exchange) {
     let keepsUpstream = exchange.keepsUpstream && ask.ending != .halfClosed
     exchange.finish()
+    exchange.endedWallMs = wallMs
     var answer = sluice_answer()
     answer.side = .upstream
     if exchange.hasEnded, !exchange.hasMore {

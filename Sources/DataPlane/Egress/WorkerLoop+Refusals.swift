@@ -70,6 +70,31 @@ extension WorkerLoop {
       return nil
     }
     give(tunnel.entries)
+    return told(of: tunnel, listener, memory, table)
+  }
+
+  /// A further request has come: the one before gets a line of its own, without what can only be
+  /// told of a connection that is over.
+  func tell(_ ask: EgressAsk, _ exchange: Exchange) {
+    guard let sink, needs.contains(.records), let memory = worker.memory(ask.id),
+      let tunnel = Tunnel(exchange)
+    else { return }
+    let listener = ask.table.listener(ofSocket: ask.event.listener)
+    var record = ConnectionRecord(
+      endedWallMs: exchange.endedWallMs, id: memory.id, listener: ask.listener.name,
+      client: memory.client, local: memory.local, end: .clientFIN)
+    record.isOver = false
+    record.egress = told(of: tunnel, listener, memory, ask.table)
+    if !exchange.isDirect, let server = memory.server {
+      record.server = ask.table.servers[server].name
+      record.backend = ask.table.backends[ask.table.backend(ofServer: server)].name
+    }
+    sink.add(record)
+  }
+
+  private func told(
+    of tunnel: Tunnel, _ listener: Int?, _ memory: ConnectionMemory, _ table: RouteTable
+  ) -> ConnectionRecord.Egress {
     var told = tunnel.told
     if let plan = listener.flatMap({ table.listeners[$0].egress }), let rule = tunnel.rule,
       plan.rules.indices.contains(rule)

@@ -16,6 +16,7 @@ extension WorkerLoop {
     guard let ask = self.ask(event, memory, table, ending == .halfClosed ? ending : .no) else {
       return reject(event, .noRoute, table)
     }
+    if let reason = countIn(event, &memory, table) { return refuse(event, ask.plan, reason) }
     var exchange = Exchange()
     readRequest(ask, &exchange, withinMs: ask.plan.settings.headMs)
     keep(exchange, of: event.id)
@@ -91,8 +92,13 @@ extension WorkerLoop {
     if ask.ending == .halfClosed { exchange.hasEnded = true }
     let isEnd = exchange.hasEnded
     switch HTTPRequestHead.parse(bytes, &exchange.scan, ask.limits, ended: isEnd) {
-    case .invalid(let fault): refuse(ask, &exchange, .http(fault))
-    case .done(let head, let length): take(head, length, ask, &exchange)
+    case .invalid(let fault):
+      if exchange.requests > 0 { tell(ask, exchange) }
+      exchange.request = nil
+      refuse(ask, &exchange, .http(fault))
+    case .done(let head, let length):
+      if exchange.requests > 0 { tell(ask, exchange) }
+      take(head, length, ask, &exchange)
     case .more where isEnd: leave(ask, exchange)
     case .more where ask.ending == .timedOut:
       if bytes.isEmpty { return leave(ask, exchange) }
@@ -126,6 +132,7 @@ extension WorkerLoop {
     let bytes = ask.event.heldBytes
     exchange.requests += 1
     exchange.headLength = length
+    exchange.request = nil
     exchange.isTunnel = head.form == .authority
     exchange.isLast = head.isLast
     exchange.answersHead = head.isMethod("HEAD", in: bytes)
@@ -147,6 +154,8 @@ extension WorkerLoop {
       case .malformed, .zone: return refuse(ask, &exchange, .http(.badTarget))
       }
     }
+    // It may have been banned since it came.
+    if let client = ask.client, bans.turnsAway(client) { return refuse(ask, &exchange, .banned) }
     exchange.credentials = head.credentials.flatMap { HTTPCredentials(bytes, $0) }
     exchange.onward = onward(head, ask, exchange)
     guard prepareBody(head, ask, &exchange) else { return }
