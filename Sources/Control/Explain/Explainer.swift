@@ -63,6 +63,10 @@ struct Explainer {
       if explained.backend?.sendProxy != "none", explained.backend?.header == nil {
         explained.reason = RejectReason.proxyNoAddress.code
       }
+      let parents = snapshot.backends[backend].parents.map(\.redactedURL)
+      if !parents.isEmpty {
+        explained.notes.append("its servers are reached through \(parents.joined(separator: ", "))")
+      }
     }
     tell(of: entry, until: choice.rule, facts, query, &explained)
     return explained
