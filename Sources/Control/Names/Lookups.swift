@@ -145,10 +145,8 @@ private struct LookupWork: ~Copyable {
     var untilNs: UInt64?
   }
 
-  private var queries: NameQueries?
+  private var asker = NameAsker()
   private var rounds: [HostName: Round] = [:]
-  private var asked: [UInt64: NameBook.Question] = [:]
-  private var nextToken: UInt64 = 0
   private var hosts = HostsFile([])
   private var hostsNs: UInt64 = 0
   private var done: [(HostName, NameFinding, UInt64)] = []
@@ -163,44 +161,39 @@ private struct LookupWork: ~Copyable {
   init() {}
 
   mutating func forget() {
-    queries = nil
-    asked = [:]
+    asker.forget()
     rounds = [:]
   }
 
   mutating func begin(_ names: [HostName], _ settings: ResolverSettings, _ nowNs: UInt64) {
     guard !names.isEmpty else { return }
     if hostsNs == 0 || nowNs - hostsNs > LookupWork.hostsHoldNs {
-      hosts = HostsFile((try? Files.read(HostsFile.path, atMost: HostsFile.lengthLimit)) ?? [])
+      hosts = NameAsker.hosts
       hostsNs = nowNs
     }
-    if queries == nil {
-      queries = try? NameQueries(
-        servers: settings.servers, timeoutMs: Int32(clamping: settings.timeoutMs),
-        attempts: Int32(clamping: settings.attempts))
-    }
+    // What was asked of the former name servers is asked again.
+    var names = names
+    if asker.open(settings) { names += rounds.keys.filter { !names.contains($0) } }
     for name in names {
       if let values = hosts.addresses(of: name) {
+        rounds[name] = nil
         finish(name, values, ttlMs: LookupWork.hostsHoldNs / 1_000_000, failure: nil)
-      } else if queries == nil {
+        continue
+      }
+      rounds[name] = Round(waiting: [.ipv6, .ipv4])
+      for kind in [DNSReply.Kind.ipv6, .ipv4] {
+        let question = NameBook.Question(name: name, kind: kind)
+        if asker.ask(question, isSearched: false) { continue }
+        rounds[name] = nil
         finish(name, [], ttlMs: 0, failure: "no resolver")
-      } else {
-        rounds[name] = Round(waiting: [.ipv6, .ipv4])
-        for kind in [DNSReply.Kind.ipv6, .ipv4] {
-          nextToken += 1
-          asked[nextToken] = NameBook.Question(name: name, kind: kind)
-          queries?.ask(nextToken, name.text, kind, isSearched: false)
-        }
+        break
       }
     }
   }
 
   /// What has come to be known.
   mutating func turn(_ nowNs: UInt64) -> [(HostName, NameFinding, UInt64)] {
-    while let result = queries?.next() {
-      guard let question = asked.removeValue(forKey: result.token) else { continue }
-      take(NameBook.Finding(result.outcome, to: question.kind), question, nowNs)
-    }
+    while let (question, finding) = asker.next() { take(finding, question, nowNs) }
     for (name, round) in rounds {
       if let untilNs = round.untilNs, untilNs <= nowNs { end(name, round) }
     }
@@ -261,10 +254,6 @@ private struct LookupWork: ~Copyable {
       guard let untilNs = round.untilNs else { continue }
       waitMs = min(waitMs, untilNs <= nowNs ? 0 : (untilNs - nowNs + 999_999) / 1_000_000)
     }
-    if queries == nil {
-      _ = try? Readiness.reading(wake, waitingAtMostMs: Int32(waitMs))
-    } else {
-      queries?.wait(orReading: wake, atMostMs: Int32(waitMs))
-    }
+    asker.wait(orReading: wake, atMostMs: waitMs)
   }
 }

@@ -109,14 +109,8 @@ private struct NameWork: ~Copyable {
   var book: NameBook
   private let settings: ResolverSettings
   private var targets: Set<ServerTarget> = []
-  private var queries: NameQueries?
-  private var asked: [UInt64: NameBook.Question] = [:]
-  private var nextToken: UInt64 = 0
-  /// What resolv.conf said when `queries` were opened.
-  private var configuration: [UInt8]?
+  private var asker = NameAsker()
 
-  private static let configurationPath = "/etc/resolv.conf"
-  private static let configurationLimit = 64 << 10
   /// How soon the hosts file is read again.
   private static let hostsTTLMs: UInt64 = 5000
 
@@ -143,24 +137,20 @@ private struct NameWork: ~Copyable {
   /// Reads the replies that have come, and asks what is due.
   mutating func turn(_ nowNs: UInt64) -> [NameBook.Note] {
     var notes: [NameBook.Note] = []
-    while let result = queries?.next() {
-      guard let question = asked.removeValue(forKey: result.token) else { continue }
-      let finding = NameBook.Finding(result.outcome, to: question.kind)
+    while let (question, finding) = asker.next() {
       notes += book.take(finding, for: question, nowNs: nowNs)
     }
     // A service's hosts are known once it is, and a hosts file answers at once, so again.
     while let nextNs = book.nextNs, nextNs <= nowNs {
       // Before anything is taken as asked: questions under way are lost with the old queries.
-      openQueries(nowNs)
-      let bytes = try? Files.read(HostsFile.path, atMost: HostsFile.lengthLimit)
-      let hosts = HostsFile(bytes ?? [])
+      if asker.open(settings) { book.forgetQuestions(nowNs: nowNs) }
+      let hosts = NameAsker.hosts
       for question in book.due(nowNs: nowNs) {
         if let finding = NameWork.finding(question, in: hosts) {
           notes += book.take(finding, for: question, nowNs: nowNs)
-        } else if queries == nil {
+        } else if !asker.ask(question, isSearched: question.kind != .service) {
+          // The name of a service is always written in full (RFC 2782).
           notes += book.take(.failed("no resolver"), for: question, nowNs: nowNs)
-        } else {
-          ask(question)
         }
       }
     }
@@ -174,35 +164,7 @@ private struct NameWork: ~Copyable {
       // Rounded up, lest the last part of a millisecond be spent in a busy loop.
       waitMs = nextNs <= nowNs ? 0 : min(atMostMs, (nextNs - nowNs + 999_999) / 1_000_000)
     }
-    if queries == nil {
-      _ = try? Readiness.reading(wake, waitingAtMostMs: Int32(waitMs))
-    } else {
-      queries?.wait(orReading: wake, atMostMs: Int32(waitMs))
-    }
-  }
-
-  private mutating func ask(_ question: NameBook.Question) {
-    nextToken += 1
-    asked[nextToken] = question
-    // The name of a service is always written in full (RFC 2782).
-    queries?.ask(
-      nextToken, question.name.text, question.kind, isSearched: question.kind != .service)
-  }
-
-  /// The system's name servers may be others than at the start: a machine changes networks.
-  private mutating func openQueries(_ nowNs: UInt64) {
-    var now: [UInt8]?
-    if settings.servers == nil {
-      now = try? Files.read(NameWork.configurationPath, atMost: NameWork.configurationLimit)
-    }
-    guard queries == nil || now != configuration else { return }
-    configuration = now
-    asked = [:]
-    queries = nil
-    queries = try? NameQueries(
-      servers: settings.servers, timeoutMs: Int32(clamping: settings.timeoutMs),
-      attempts: Int32(clamping: settings.attempts))
-    book.forgetQuestions(nowNs: nowNs)
+    asker.wait(orReading: wake, atMostMs: waitMs)
   }
 
   private static func finding(
