@@ -5,8 +5,8 @@ enum Faults {
   static let keys: [Case] = [
     Case(
       File.top("¦trused: 1"),
-      #"unknown key "trused"; the top level takes include, workers, events, admin, metrics, "#
-        + "log, state-directory, limits, resolver, timeouts, trusted-networks, listeners, "
+      #"unknown key "trused"; the top level takes include, workers, events, latency, admin, "#
+        + "metrics, log, state-directory, limits, resolver, timeouts, trusted-networks, listeners, "
         + "backends, egress"),
     Case(File.top("¦time-outs: {}"), #"unknown key "time-outs", did you mean "timeouts"?"#),
     Case(
