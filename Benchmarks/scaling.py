@@ -14,7 +14,7 @@ MEASURED = {
     "churn_us": 23.9, "round_trip_us": 6.3, "gb_s": 0.074,
     # Benchmarks with idle-5000, and the slab caches of the kernel with 8,000 connections less those
     # of 8,000 without a proxy: two sockets, their files and inodes, two watches of the ring.
-    "user_bytes": 401, "kernel_bytes": 7600,
+    "user_bytes": 347, "kernel_bytes": 7600,
     "descriptors": 2,
     # Two of nf_conntrack's entries (320 B each), where the firewall tracks.
     "conntrack_entries": 2, "conntrack_bytes": 320,

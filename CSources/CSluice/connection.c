@@ -35,10 +35,11 @@
 // FAREWELL    a reply is on its way to a rejected client;    farewell_run
 //             its bytes are read and dropped so that no
 //             reset destroys the reply
-// CLOSING     decided; watches and splices are leaving the   connection_gave
-//             kernel (terminate, join)
+// CLOSING     decided; watches and splices are leaving the   connection_gave, connection_retire
+//             kernel (terminate, join); the closed event
+//             is due
 // CLOSED      descriptors are closed; the closed event is    sluice_worker_turn, the next one
-//             due or being read
+//             being read
 //
 // Only connection_move writes `state`. `in_kernel` has a bit for every operation that the kernel
 // may still act on, set by connection_took and cleared by connection_gave; descriptors are closed
@@ -65,6 +66,7 @@ static const uint16_t moves[] = {
 static void open_run(struct sluice_worker *w, struct connection *c);
 static void delivering_run(struct sluice_worker *w, struct connection *c);
 static void farewell_run(struct sluice_worker *w, struct connection *c);
+static void connection_retire(struct sluice_worker *w, struct connection *c);
 
 void connection_move(struct sluice_worker *w, struct connection *c, enum state to) {
   INVARIANT(moves[c->state] & 1u << to);
@@ -96,7 +98,7 @@ static void side_reset(struct side *side, int descriptor) {
 }
 
 static void half_reset(struct half *half) {
-  *half = (struct half){.mode = sluice_mode_keep, .limit = NO_LIMIT, .room = NO_LIMIT};
+  *half = (struct half){.mode = sluice_mode_keep, .limit = NO_LIMIT};
 }
 
 void connection_accepted(struct sluice_worker *w, uint32_t tag, int descriptor) {
@@ -161,6 +163,7 @@ void connection_drop_half(struct sluice_worker *w, struct connection *c, int i) 
 void connection_run(struct sluice_worker *w, struct connection *c) {
   switch (c->state) {
     case STATE_FREE:
+    case STATE_CLOSED:
       return;
     case STATE_ASKING:
       asking_run(w, c);
@@ -181,9 +184,6 @@ void connection_run(struct sluice_worker *w, struct connection *c) {
       return;
     case STATE_CLOSING:
       if (c->in_kernel == 0) connection_retire(w, c);
-      return;
-    case STATE_CLOSED:
-      connection_retire(w, c);
       return;
   }
 }
@@ -208,7 +208,6 @@ static void open_run(struct sluice_worker *w, struct connection *c) {
   for (int i = 0; i < 2; i++)
     if (c->halves[i].ask && !c->parked && !preface_ask(w, c, i)) again = true;
   if (c->halves[0].shut && c->halves[1].shut) {
-    if (c->first_fin_ns) c->summary.half_closed_us = (w->now_ns - c->first_fin_ns) / 1000;
     connection_close(w, c, false);
     return;
   }
@@ -233,7 +232,7 @@ void connection_broken(struct sluice_worker *w, struct connection *c, enum sluic
   } else {
     connection_end(c, reset ? sluice_end_upstream_reset : sluice_end_upstream_error);
   }
-  if (!reset) c->summary.error = number;
+  if (!reset) c->summary.error = (int16_t)number;
   c->sides[side].reset = true;
   c->sides[side].readable = true;
   enum sluice_side survivor = (enum sluice_side)(1 - side);
@@ -458,23 +457,19 @@ static void side_close(struct side *side, bool reset) {
   side->descriptor = -1;
 }
 
-// Joined: descriptors are closed, buffers and pipes go back, and the closed event is put.
-void connection_retire(struct sluice_worker *w, struct connection *c) {
-  if (c->state == STATE_CLOSING) {
-    stats_sum_up(w, c);
-    stats_measure(w, c);
-    connection_tidy_buffers(w, c);
-    side_close(&c->sides[0], c->linger);
-    side_close(&c->sides[1], c->linger);
-    race_retire(w, c);
-    connection_move(w, c, STATE_CLOSED);
-  }
-  if (c->reported) return;
+// Joined: the closed event is put, descriptors are closed, buffers and pipes go back.
+static void connection_retire(struct sluice_worker *w, struct connection *c) {
   struct sluice_event *event = worker_event(w, c, sluice_event_kind_closed);
   if (!event) {
     worker_queue(w, c);
     return;
   }
-  c->reported = true;
-  event->summary = &c->summary;
+  struct sluice_summary *summary = &w->summaries[event - w->events];
+  stats_sum_up(w, c, summary);
+  event->summary = summary;
+  connection_tidy_buffers(w, c);
+  side_close(&c->sides[0], c->linger);
+  side_close(&c->sides[1], c->linger);
+  race_retire(w, c);
+  connection_move(w, c, STATE_CLOSED);
 }

@@ -149,14 +149,7 @@ enum sluice_result dial_start(struct sluice_worker *w, struct connection *c,
   c->ask_open = route->ask_open;
   c->outlived = route->outlived;
   c->greet_ms = route->hold_ms;
-  c->bandwidth = route->bandwidth;
-  c->shared_bandwidth = route->shared_bandwidth;
-  c->bucket = route->bucket % SLUICE_BUCKETS;
-  c->paced = c->bandwidth > 0 || c->shared_bandwidth > 0;
-  for (int i = 0; i < 2; i++) {
-    c->halves[i].room = NO_LIMIT;
-    c->halves[i].rest_ms = 0;
-  }
+  pace_set(w, c, route);
   c->summary.tries++;
   c->summary.connect_us = w->now_ns / 1000;  // until dial_check makes a duration of it
   c->until_ms = route->connect_ms ? w->now_ms + route->connect_ms : 0;
@@ -328,7 +321,7 @@ void dial_failed(struct sluice_worker *w, struct connection *c, int number) {
 // Leaves the socket to be closed by asking_run once the kernel has let go of it; then another
 // server is asked for.
 static void dial_leave(struct sluice_worker *w, struct connection *c, int number) {
-  c->summary.error = number;
+  c->summary.error = (int16_t)number;
   c->redial = true;
   struct tls *tls = c->sides[sluice_side_upstream].tls;
   if (tls) tls_drop_buffers(tls);

@@ -104,10 +104,10 @@ struct side {
   int descriptor;  // -1: none
   bool readable;
   bool writable;
-  bool hung_up;  // RDHUP, HUP or ERR was seen: a short read no longer proves the queue empty
-  bool reset;    // dead: bytes for it are dropped
-  bool plain;    // its transport; TLS has only the copy lane
-  bool local;    // a Unix socket: no TCP options, no linger
+  bool hung_up : 1;  // RDHUP, HUP or ERR was seen: a short read no longer proves the queue empty
+  bool reset : 1;    // dead: bytes for it are dropped
+  bool plain : 1;    // its transport; TLS has only the copy lane
+  bool local : 1;    // a Unix socket: no TCP options, no linger
   // Of a plain side: of an upstream that is being connected, or that failed, and why.
   struct tls *tls;
 };
@@ -124,17 +124,14 @@ struct half {
   struct pipe *pipe;    // only while it holds bytes or an operation is in the kernel
   uint32_t piped;       // bytes in the pipe
   enum sluice_mode mode;
-  enum lane lane;
-  uint8_t small_runs;  // wake-ups in a row that moved little by splice
-  bool eof;            // the source's FIN (or reset) was read
-  bool shut;           // the destination has our FIN, or will never get it
-  bool ask;            // an ask is due
-  bool fresh_limit;    // the limit is newer than the splice in the kernel, which does not use it up
-  bool filling;        // ring engine: which way the operation in the kernel goes
   enum sluice_final final;
-  uint64_t room;       // what the bandwidth allows to be read now, or NO_LIMIT
-  uint64_t full_ns;    // when its bucket is full again; see pace.c
-  uint64_t rest_ms;    // nothing is read until then; 0: it does not rest
+  uint8_t small_runs;  // wake-ups in a row that moved little by splice
+  enum lane lane : 1;
+  bool eof : 1;          // the source's FIN (or reset) was read
+  bool shut : 1;         // the destination has our FIN, or will never get it
+  bool ask : 1;          // an ask is due
+  bool fresh_limit : 1;  // newer than the splice in the kernel, which does not use it up
+  bool filling : 1;      // ring engine: which way the operation in the kernel goes
 };
 
 enum state : uint8_t {
@@ -177,54 +174,77 @@ struct race {
   uint32_t next;      // in the free list
 };
 
+// What becomes of a connection with a bandwidth: by slot, touched by those alone. See pace.c.
+struct pace {
+  uint64_t bandwidth;
+  uint64_t shared_bandwidth;
+  uint32_t bucket;
+  struct {
+    uint64_t full_ns;  // when its bucket is full again
+    uint64_t rest_ms;  // nothing is read until then; 0: it does not rest
+  } halves[2];
+};
+
+// Of the summary (sluice.h), what cannot be worked out at the end.
+struct notes {
+  uint64_t accepted_ns;
+  uint64_t connect_us : 48;  // until it is connected: when the dial began
+  uint16_t tries;
+  uint64_t first_byte_us : 48;
+  int16_t error;
+  uint32_t ends;
+  uint32_t reason;
+};
+
+// Its size is most of what an idle connection costs: what few have stands elsewhere (races, paces),
+// and times that 48 bits hold for 8 years in microseconds have them.
 struct connection {
   enum state state;
   uint8_t in_kernel;
-  uint8_t splice;  // enum sluice_splice, of the route
-  bool queued;     // in the run queue
-  bool starved;    // waits for a buffer
-  bool parked;
-  bool redial;     // a redial event is due
-  bool tuned;      // the dialled socket has its keepalive options
-  bool linger;     // close with a reset
-  bool reported;   // the closed event was put
-  bool half_closed_filed;  // its deadline, which may be earlier than the one before
-  bool redial_reset;  // of the route
-  bool ask_open;      // of the route
-  bool outlived;      // of the route
-  bool tls_inside;    // of the route, until it is opened
-  bool paced;         // has a bandwidth, of its own or shared
-  bool rests;         // a half has begun to rest, and is to be filed
+  uint8_t splice;     // enum sluice_splice, of the route
   uint8_t forgotten;  // watches that were asked to end
-  uint8_t ends_count;
-  enum sluice_side survivor;  // delivering: the side that still gets bytes
-  uint8_t last_half;          // the half that moved bytes last
-  uint16_t race;              // its place in the worker's races, plus one; 0: none
+  uint8_t last_half;  // the half that moved bytes last
+  bool queued : 1;    // in the run queue
+  bool starved : 1;   // waits for a buffer
+  bool parked : 1;
+  bool redial : 1;    // a redial event is due
+  bool tuned : 1;     // the dialled socket has its keepalive options
+  bool linger : 1;    // close with a reset
+  bool half_closed_filed : 1;  // its deadline, which may be earlier than the one before
+  bool redial_reset : 1;  // of the route
+  bool ask_open : 1;      // of the route
+  bool outlived : 1;      // of the route
+  bool tls_inside : 1;    // of the route, until it is opened
+  bool paced : 1;         // has a bandwidth, of its own or shared
+  bool rests : 1;         // a half has begun to rest, and is to be filed
+  uint8_t ends_count : 3;
+  enum sluice_side survivor : 1;  // delivering: the side that still gets bytes
   uint32_t generation;
   uint32_t listener;  // tag
   struct side sides[2];
   struct half halves[2];
-  uint64_t active_ms;
-  uint64_t until_ms;  // of the state: hold, dial, delivering, farewell
-  uint64_t hold_until_ms;  // an ask in an open connection must be answered by then; 0: none
+  uint64_t active_ms : 48;
+  uint16_t wheel_slot;
+  uint64_t until_ms : 48;  // of the state: hold, dial, delivering, farewell
+  uint16_t race_ms;  // dialling: a slow event is due after so long; 0: none, or it was put
+  uint64_t hold_until_ms : 48;  // an ask in an open connection must be answered by then; 0: none
+  uint16_t race;  // its place in the worker's races, plus one; 0: none
   uint64_t first_fin_ns;
   uint32_t idle_ms;
   uint32_t half_closed_ms;
   uint32_t max_age_ms;
   uint32_t asked_turn;  // the turn of the last ask
-  uint32_t bucket;
-  uint32_t greet_ms;  // hold_ms of the route
-  uint64_t bandwidth;
-  uint64_t shared_bandwidth;
-  int32_t stalled_bytes;  // delivering: what the kernel held when we looked last
-  // the wheel
+  union {
+    uint32_t greet_ms;      // until it is delivering: hold_ms of the route
+    int32_t stalled_bytes;  // from then on: what the kernel held when we looked last
+  };
   uint32_t wheel_next;
   uint32_t wheel_previous;
-  uint16_t wheel_slot;
-  uint16_t race_ms;  // dialling: a slow event is due after so long; 0: none, or it was put
   uint32_t next;  // free list, and the list of the starved
-  struct sluice_summary summary;
+  struct notes summary;
 };
+
+_Static_assert(sizeof(struct connection) == 256, "four cache lines");
 
 static inline struct side *half_from(struct connection *c, int half) { return &c->sides[half]; }
 static inline struct side *half_to(struct connection *c, int half) { return &c->sides[1 - half]; }
@@ -340,6 +360,7 @@ struct sluice_worker {
 
   struct connection *slots;
   uint8_t (*records)[RECORD_BYTES];
+  struct pace *paces;  // one per slot; those that are not paced touch none
   uint32_t slots_max;
   uint32_t slots_touched;
   uint32_t free_slot;
@@ -390,9 +411,11 @@ struct sluice_worker {
   uint64_t interactive_ns;  // when anything else happened last
 
   struct sluice_event events[EVENTS_PER_TURN];
+  struct sluice_summary summaries[EVENTS_PER_TURN];  // of those that tell of an end
   uint32_t events_count;
   struct sluice_stats stats;
   uint8_t *scratch;  // BUFFER_BYTES, shared by all copying halves
+  uint64_t room;     // what the bandwidth lets the half that is run read, or NO_LIMIT
 };
 
 // connection.c
@@ -404,7 +427,6 @@ void connection_end(struct connection *c, enum sluice_end end);
 void connection_close(struct sluice_worker *w, struct connection *c, bool reset);
 void connection_broken(struct sluice_worker *w, struct connection *c, enum sluice_side side,
                        int number);
-void connection_retire(struct sluice_worker *w, struct connection *c);
 void connection_gave(struct sluice_worker *w, struct connection *c, enum in_kernel bit);
 void connection_took(struct connection *c, enum in_kernel bit);
 void connection_tidy_buffers(struct sluice_worker *w, struct connection *c);
@@ -412,11 +434,12 @@ void connection_drop_half(struct sluice_worker *w, struct connection *c, int hal
 void connection_file(struct sluice_worker *w, struct connection *c);
 
 // stats.c
-void stats_measure(const struct sluice_worker *w, struct connection *c);
-void stats_sum_up(struct sluice_worker *w, struct connection *c);
+void stats_sum_up(struct sluice_worker *w, const struct connection *c,
+                  struct sluice_summary *summary);
 
 // pace.c
-void pace_begin(struct sluice_worker *w, struct connection *c, int half);
+void pace_set(struct sluice_worker *w, struct connection *c, const struct sluice_route *route);
+uint64_t pace_begin(struct sluice_worker *w, const struct connection *c, int half);
 void pace_charge(struct sluice_worker *w, struct connection *c, int half, uint64_t bytes);
 void pace_end(struct sluice_worker *w, struct connection *c, int half);
 uint64_t pace_next_ms(const struct sluice_worker *w, const struct connection *c);

@@ -136,7 +136,7 @@ static bool race_decide(struct sluice_worker *w, struct connection *c, struct ra
 // Whoever goes on as the second is watched in another place, so both watches end then.
 static void race_let_go(struct sluice_worker *w, struct connection *c, const struct race *race) {
   if (race->error != 0) {
-    c->summary.error = race->error;
+    c->summary.error = (int16_t)race->error;
     w->stats.dial_failures++;
   }
   if (c->in_kernel & KERNEL_WATCH_RIVAL) w->source->forget(w, c, SIDE_RIVAL);

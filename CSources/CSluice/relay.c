@@ -117,16 +117,17 @@ static bool relay_waits(const struct half *half) {
   return half->held || buffer_length(half->rest) > 0;
 }
 
-static bool relay_may_read(const struct half *half, const struct side *from) {
+static bool relay_may_read(const struct sluice_worker *w, const struct half *half,
+                           const struct side *from) {
   return half->mode == sluice_mode_relay && !half->held && !half->eof && half->limit > 0 &&
-         half->room > 0 && from->readable;
+         w->room > 0 && from->readable;
 }
 
 // Reads one piece into the scratch. Returns its length, 0 for nothing, -1 when the side broke.
 static ssize_t copy_read(struct sluice_worker *w, struct connection *c, int i, size_t most) {
   struct half *half = &c->halves[i];
   if (half->limit < most) most = (size_t)half->limit;
-  if (half->room < most) most = (size_t)half->room;
+  if (w->room < most) most = (size_t)w->room;
   ssize_t n = side_recv(w, c, i, w->scratch, most);
   if (n > 0) {
     relay_count(w, c, i, (uint64_t)n);
@@ -204,7 +205,7 @@ static size_t copy_sealable(struct sluice_worker *w, struct connection *c, int i
   uint32_t waiting = buffer_length(c->halves[i].rest);
   if (waiting > 0 && waiting <= SEAL_BYTES) return waiting;  // it gives its own
   // Who has nothing to seal needs no buffer.
-  if (relay_waits(&c->halves[i]) || relay_may_read(&c->halves[i], half_from(c, i)))
+  if (relay_waits(&c->halves[i]) || relay_may_read(w, &c->halves[i], half_from(c, i)))
     preface_starve(w, c);
   return 0;
 }
@@ -240,7 +241,7 @@ static enum step copy_step(struct sluice_worker *w, struct connection *c, int i,
   }
   if (!half_to(c, i)->writable) return STEP_BLOCKED;
   ssize_t got = 0;
-  if (relay_may_read(half, half_from(c, i)) && buffer_length(half->rest) <= REST_SMALL) {
+  if (relay_may_read(w, half, half_from(c, i)) && buffer_length(half->rest) <= REST_SMALL) {
     if (!half->rest && !buffers_left(w)) {
       preface_starve(w, c);
       return STEP_BLOCKED;
@@ -306,8 +307,8 @@ static enum step splice_drained(struct sluice_worker *w, struct connection *c, i
   return relay_write_failed(w, c, i, number);
 }
 
-static size_t splice_length(const struct half *half) {
-  uint64_t most = half->room < PUMP_BYTES ? half->room : PUMP_BYTES;
+static size_t splice_length(const struct sluice_worker *w, const struct half *half) {
+  uint64_t most = w->room < PUMP_BYTES ? w->room : PUMP_BYTES;
   return (size_t)(half->limit < most ? half->limit : most);
 }
 
@@ -319,8 +320,8 @@ static enum step splice_inline(struct sluice_worker *w, struct connection *c, in
   struct side *to = half_to(c, i);
   enum step filled = STEP_BLOCKED;
   enum step drained = STEP_BLOCKED;
-  if (from->plain && relay_may_read(half, from) && !relay_waits(half)) {
-    ssize_t n = sys_splice(from->descriptor, half->pipe->write_end, splice_length(half));
+  if (from->plain && relay_may_read(w, half, from) && !relay_waits(half)) {
+    ssize_t n = sys_splice(from->descriptor, half->pipe->write_end, splice_length(w, half));
     int number = n < 0 ? errno : 0;
     if (number == EAGAIN && half->piped == 0) from->readable = false;
     filled = splice_filled(w, c, i, n, number);
@@ -348,11 +349,11 @@ static enum step splice_ring(struct sluice_worker *w, struct connection *c, int 
     half->filling = false;
     w->source->splice(w, c, i, half->pipe->read_end, to->descriptor, half->piped);
   } else {
-    if (!relay_may_read(half, from)) return STEP_BLOCKED;
+    if (!relay_may_read(w, half, from)) return STEP_BLOCKED;
     from->readable = false;
     half->filling = true;
     w->source->splice(w, c, i, from->descriptor, half->pipe->write_end,
-                      (uint32_t)splice_length(half));
+                      (uint32_t)splice_length(w, half));
   }
   return STEP_BLOCKED;
 }
@@ -411,7 +412,7 @@ static enum step splice_step(struct sluice_worker *w, struct connection *c, int 
   struct half *half = &c->halves[i];
   if (half->piped == 0 && relay_waits(half)) return copy_step(w, c, i, COPY_BYTES);
   if (!half->pipe) {
-    if (!relay_may_read(half, half_from(c, i)) || !half_to(c, i)->writable) return STEP_BLOCKED;
+    if (!relay_may_read(w, half, half_from(c, i)) || !half_to(c, i)->writable) return STEP_BLOCKED;
     half->pipe = pipe_take(w);
     if (!half->pipe) return copy_step(w, c, i, BUFFER_BYTES);
   }
@@ -464,7 +465,7 @@ enum pump relay_half_pump(struct sluice_worker *w, struct connection *c, int i) 
   enum pump dropped = PUMP_BLOCKED;
   if (half->mode == sluice_mode_discard) dropped = relay_discard(w, c, i);
   if (dropped == PUMP_CLOSED) return PUMP_CLOSED;
-  if (c->paced) pace_begin(w, c, i);
+  w->room = c->paced ? pace_begin(w, c, i) : NO_LIMIT;
   uint64_t before = half->bytes;
   uint64_t enough = c->last_half == i ? DEMOTE_BELOW : PROMOTE_REPLY;
   enum step step = STEP_MOVED;

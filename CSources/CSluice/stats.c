@@ -131,9 +131,10 @@ void sluice_worker_measure(struct sluice_worker *w, bool wanted) { w->measures =
 
 // While both sockets are still open; what the kernel knows outlives a reset. A connection shorter
 // than MEASURED_US is hardly more than its handshake, and asking would be 2 % of its cost.
-void stats_measure(const struct sluice_worker *w, struct connection *c) {
-  if (!w->measures || c->summary.duration_us < MEASURED_US) return;
-  struct sluice_path *paths[2] = {&c->summary.client_path, &c->summary.upstream_path};
+static void stats_measure(const struct sluice_worker *w, const struct connection *c,
+                          struct sluice_summary *summary) {
+  if (!w->measures || summary->duration_us < MEASURED_US) return;
+  struct sluice_path *paths[2] = {&summary->client_path, &summary->upstream_path};
   for (int i = 0; i < 2; i++) {
     const struct side *side = &c->sides[i];
     if (side->descriptor >= 0 && !side->local)
@@ -141,16 +142,26 @@ void stats_measure(const struct sluice_worker *w, struct connection *c) {
   }
 }
 
-void stats_sum_up(struct sluice_worker *w, struct connection *c) {
-  struct sluice_summary *summary = &c->summary;
-  // What is still held was never let go.
-  summary->bytes_up = c->halves[0].bytes - buffer_length(c->halves[0].held);
-  summary->bytes_down = c->halves[1].bytes - buffer_length(c->halves[1].held);
-  summary->spliced_up = c->halves[0].spliced;
-  summary->spliced_down = c->halves[1].spliced;
-  summary->duration_us = (w->now_ns - summary->accepted_ns) / 1000;
-  if (c->first_fin_ns && summary->half_closed_us == 0)
-    summary->half_closed_us = (w->now_ns - c->first_fin_ns) / 1000;
+void stats_sum_up(struct sluice_worker *w, const struct connection *c,
+                  struct sluice_summary *summary) {
+  const struct notes *noted = &c->summary;
+  *summary = (struct sluice_summary){
+      .accepted_ns = noted->accepted_ns,
+      // What is still held was never let go.
+      .bytes_up = c->halves[0].bytes - buffer_length(c->halves[0].held),
+      .bytes_down = c->halves[1].bytes - buffer_length(c->halves[1].held),
+      .spliced_up = c->halves[0].spliced,
+      .spliced_down = c->halves[1].spliced,
+      .duration_us = (w->now_ns - noted->accepted_ns) / 1000,
+      .connect_us = noted->connect_us,
+      .first_byte_us = noted->first_byte_us,
+      .half_closed_us = c->first_fin_ns ? (w->now_ns - c->first_fin_ns) / 1000 : 0,
+      .ends = noted->ends,
+      .tries = noted->tries,
+      .reason = noted->reason,
+      .error = noted->error,
+  };
+  stats_measure(w, c, summary);
   w->stats.closed++;
   w->stats.bytes_up += summary->bytes_up;
   w->stats.bytes_down += summary->bytes_down;

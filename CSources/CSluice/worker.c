@@ -221,13 +221,14 @@ static uint32_t run_queue_length(const struct sluice_worker *w) {
 static bool worker_open_memory(struct sluice_worker *w, const struct sluice_options *options) {
   w->slots = reserve((size_t)w->slots_max * sizeof *w->slots);
   w->records = reserve((size_t)w->slots_max * RECORD_BYTES);
+  w->paces = reserve((size_t)w->slots_max * sizeof *w->paces);
   w->run_mask = run_queue_length(w) - 1;
   w->run_queue = reserve(((size_t)w->run_mask + 1) * sizeof *w->run_queue);
   w->scratch = reserve(BUFFER_BYTES);
   w->listeners = calloc(LISTENERS_MAX, sizeof *w->listeners);
   w->races = calloc(RACES_MAX, sizeof *w->races);
-  return w->slots && w->records && w->run_queue && w->scratch && w->listeners && w->races &&
-         buffers_open(w) && pipes_open(w, options->pipes);
+  return w->slots && w->records && w->paces && w->run_queue && w->scratch && w->listeners &&
+         w->races && buffers_open(w) && pipes_open(w, options->pipes);
 }
 
 static bool worker_open_source(struct sluice_worker *w, enum sluice_events wanted,
@@ -293,6 +294,7 @@ void sluice_worker_destroy(struct sluice_worker *w) {
   buffers_close(w);
   if (w->slots) munmap(w->slots, (size_t)w->slots_max * sizeof *w->slots);
   if (w->records) munmap(w->records, (size_t)w->slots_max * RECORD_BYTES);
+  if (w->paces) munmap(w->paces, (size_t)w->slots_max * sizeof *w->paces);
   if (w->run_queue) munmap(w->run_queue, ((size_t)w->run_mask + 1) * sizeof *w->run_queue);
   if (w->scratch) munmap(w->scratch, BUFFER_BYTES);
   free(w->listeners);

@@ -66,6 +66,11 @@ static uint32_t check_buffers(const struct connection *c, uint32_t slot) {
   return count;
 }
 
+// Until when a half reads nothing, for its bandwidth; 0: it reads.
+static uint64_t rest_ms(const struct connection *c, uint32_t slot, int i) {
+  return c->paced ? world.worker->paces[slot].halves[i].rest_ms : 0;
+}
+
 // What has been passed on and what must arrive.
 static void check_progress(struct deal *d, const struct connection *c) {
   for (int i = 0; i < 2; i++) {
@@ -95,8 +100,9 @@ static uint32_t check_connection(struct connection *c, uint32_t slot, bool thoro
   }
   if (d && d->live) check_progress(d, c);
   coverage.starved += c->starved;
-  for (int i = 0; i < 2; i++) coverage.rested += c->halves[i].rest_ms > world.worker->now_ms;
+  for (int i = 0; i < 2; i++) coverage.rested += rest_ms(c, slot, i) > world.worker->now_ms;
   coverage.delivering += c->state == STATE_DELIVERING;
+  if (d && c->state == STATE_DELIVERING) d->delivering = true;
   return check_buffers(c, slot);
 }
 
@@ -225,7 +231,7 @@ static void early(const struct deal *d, const char *what, uint64_t since_ns, uin
 void check_closed(struct deal *d) {
   const struct sluice_summary *s = &d->summary;
   const struct connection *c = connection_of(d);
-  d->stalled = c->stalled_bytes > 0 && !c->linger;
+  d->stalled = d->delivering && c->stalled_bytes > 0 && !c->linger;
   MUST((s->client_path.rtt_us > 0) == (s->duration_us >= MEASURED_US),
        "slot %u: the client's path was measured or not, after %llu us", d->id.slot,
        (unsigned long long)s->duration_us);
@@ -293,7 +299,8 @@ static void quiet_half(const struct connection *c, uint32_t slot, int i) {
   MUST(!waits || shut || starved || !takes(to),
        "slot %u half %d: bytes wait (rest %u, pipe %u, held %u) though they could be sent", slot,
        i, buffer_length(half->rest), half->piped, buffer_length(half->held));
-  bool rests = half->rest_ms > 0 && half->rest_ms + TICK_SLACK_MS > world.worker->now_ms;
+  uint64_t until_ms = rest_ms(c, slot, i);
+  bool rests = until_ms > 0 && until_ms + TICK_SLACK_MS > world.worker->now_ms;
   bool ahead = !side->plain && lies(side->tls->in);
   bool reads = !half->eof && (gives(from) || ahead) && !starved && !rests;
   if (half->mode == sluice_mode_relay && half->limit > 0)

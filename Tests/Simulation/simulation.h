@@ -212,6 +212,7 @@ struct deal {
   bool live;
   bool parked;
   bool exempt;       // bytes may be lost: killed, rejected, a deadline
+  bool delivering;
   bool stalled;
   bool replied;      // rejected with a reply that must arrive
   bool discards[2];
