@@ -78,6 +78,15 @@ struct Generations {
     places.indices.contains(Int(number)) ? places[Int(number)]?.table : nil
   }
 
+  /// The table of a live connection, lent until that connection leaves or another table comes: it
+  /// is not kept, since all workers would count who keeps it in the same place, at every event.
+  func lend(_ number: UInt16) -> Unmanaged<RouteTable>? {
+    guard places.indices.contains(Int(number)), let table = places[Int(number)]?.table else {
+      return nil
+    }
+    return unsafe Unmanaged.passUnretained(table)
+  }
+
   /// An older table goes with its last connection, and nobody is looked up in its trust any more.
   private mutating func tidy(_ number: UInt16) {
     guard number != newest, let generation = places[Int(number)], generation.sockets == 0 else {

@@ -16,8 +16,15 @@ extension WorkerLoop {
   }
 
   mutating func asked(_ event: sluice_event) {
-    guard var memory = worker.memory(event.id), memory.isAsked else { return accepted(event) }
-    guard let table = generations.table(memory.generation) else { return }
+    guard let memory = worker.memory(event.id), memory.isAsked else { return accepted(event) }
+    guard let table = unsafe generations.lend(memory.generation) else { return }
+    unsafe table._withUnsafeGuaranteedRef { asked(event, memory, $0) }
+  }
+
+  private mutating func asked(
+    _ event: sluice_event, _ memory: ConnectionMemory, _ table: RouteTable
+  ) {
+    var memory = memory
     let ending = Ending(event.final)
     if !exchanges.isEmpty, exchanges[event.id.slot] != nil {
       return exchanged(event, memory, table, ending)
@@ -47,12 +54,13 @@ extension WorkerLoop {
     _ ending: Ending
   ) {
     let place = table.listener(ofSocket: event.listener)
-    let listener = table.listeners[place]
-    let intake = HeaderIntake(limit: listener.headerLimit, acceptsUnknown: listener.acceptsUnknown)
+    let intake = HeaderIntake(
+      limit: table.listeners[place].headerLimit,
+      acceptsUnknown: table.listeners[place].acceptsUnknown)
     let isRequired = memory.phase == .requiredHeader
     switch intake.decide(event.heldBytes, ending, required: isRequired) {
     case .needMore:
-      worker.hold(event.id, limit: listener.holdLimit, withinMs: nil)
+      worker.hold(event.id, limit: table.listeners[place].holdLimit, withinMs: nil)
     case .noHeader:
       counts.came(with: .absent, listener: table.series.listeners[place])
       decide(event, &memory, table, ending)
@@ -67,9 +75,19 @@ extension WorkerLoop {
     var memory = ConnectionMemory()
     memory.id = ids.next(wallMs: wallMs)
     memory.generation = enter(event)
-    guard let table = generations.table(memory.generation),
-      let socket = table.socket(tag: event.listener)
-    else { return follow(.reject(.noRoute), event, &memory, router.table) }
+    guard let table = unsafe generations.lend(memory.generation) else {
+      return follow(.reject(.noRoute), event, &memory, router.table)
+    }
+    unsafe table._withUnsafeGuaranteedRef { accepted(event, memory, $0) }
+  }
+
+  private mutating func accepted(
+    _ event: sluice_event, _ memory: ConnectionMemory, _ table: RouteTable
+  ) {
+    var memory = memory
+    guard let socket = table.socket(tag: event.listener) else {
+      return follow(.reject(.noRoute), event, &memory, router.table)
+    }
     let place = socket.listener
     counts.accepted(listener: table.series.listeners[place])
     guard enter(place, &memory, table) else {
@@ -85,17 +103,18 @@ extension WorkerLoop {
     by socket: SocketEntry, _ event: sluice_event, _ memory: inout ConnectionMemory,
     _ table: RouteTable
   ) {
-    let listener = table.listeners[socket.listener]
     guard needsAddresses(socket.listener, table) else { return decide(event, &memory, table, .no) }
     guard let endpoints = worker.endpoints(event.id, reached: socket.local) else {
       return follow(.reject(.clientGone), event, &memory, table)
     }
     memory.client = endpoints.client
     memory.local = endpoints.local
-    switch listener.trust.rule(for: endpoints.client) {
+    switch table.headerRule(listener: socket.listener, for: endpoints.client) {
     case .forbid: decide(event, &memory, table, .no)
-    case .require: awaitHeader(event, &memory, .requiredHeader, listener)
-    case .accept: awaitHeader(event, &memory, .optionalHeader, listener)
+    case .require:
+      awaitHeader(event, &memory, .requiredHeader, socket.listener, table)
+    case .accept:
+      awaitHeader(event, &memory, .optionalHeader, socket.listener, table)
     }
   }
 
@@ -111,11 +130,13 @@ extension WorkerLoop {
 
   func awaitHeader(
     _ event: sluice_event, _ memory: inout ConnectionMemory, _ phase: ConnectionMemory.Phase,
-    _ listener: ListenerEntry
+    _ listener: Int, _ table: RouteTable
   ) {
     memory.phase = phase
     worker.remember(memory, of: event.id)
-    worker.hold(event.id, limit: listener.holdLimit, withinMs: listener.headerMs)
+    worker.hold(
+      event.id, limit: table.listeners[listener].holdLimit,
+      withinMs: table.listeners[listener].headerMs)
   }
 
   /// System calls that a relay without log, header and trust does not need.
@@ -261,12 +282,11 @@ extension WorkerLoop {
       memory.tries += 1
       memory.isAtServer = true
       counts.arrived(at: server, in: table)
-      let entry = table.backends[backend]
       if !preambles.isEmpty, preambles[event.id.slot] != nil { memory.phase = .consent }
       worker.remember(memory, of: event.id)
       reason = route(
-        event, memory, table.listener(ofSocket: event.listener), entry, table.servers[server],
-        table, consuming: consumed)
+        event, memory, table.listener(ofSocket: event.listener), backend, server, table,
+        consuming: consumed)
       if reason == nil { counts.dialled(server, in: table) }
     case .full(let place, let why, let backend):
       wait(for: place, why, .seat(backend), event, &memory, table, consuming: consumed)
@@ -280,65 +300,84 @@ extension WorkerLoop {
 
   /// - Returns: why it could not even be tried.
   mutating func route(
-    _ event: sluice_event, _ memory: ConnectionMemory, _ place: Int, _ entry: BackendEntry,
-    _ server: ServerEntry, _ table: RouteTable, consuming consumed: Int
+    _ event: sluice_event, _ memory: ConnectionMemory, _ place: Int, _ backend: Int,
+    _ server: Int, _ table: RouteTable, consuming consumed: Int
   ) -> RejectReason? {
-    let listener = table.listeners[place]
-    let bucket = UInt32(truncatingIfNeeded: table.series.listeners[place])
-    guard let length = writeHeader(event.id.slot, memory, listener, entry, server) else {
-      return .proxyNoAddress
+    let terms = table.terms(listener: place, backend: backend)
+    var length = 0
+    if terms.sendsHeader {
+      let written = writeHeader(
+        event.id.slot, memory, table.listeners[place], table.backends[backend],
+        table.servers[server])
+      guard let written else { return .proxyNoAddress }
+      length = written
     }
-    if let plan = entry.parents {
+    if !terms.isPlainlyDialled, let plan = table.backends[backend].parents {
       return pass(event, memory, through: plan, table, consuming: consumed)
     }
+    var route = sluice_route()
+    route.prefix = header.bytes(length)
+    route.connect_ms = terms.connectMs
+    route.race_ms = raceMs(event.id, memory, table)
+    route.idle_ms = terms.idleMs
+    route.half_closed_ms = terms.halfClosedMs
+    route.max_age_ms = terms.maxAgeMs
+    route.splice = sluice_splice(terms.splice)
+    // Else the client learns of the reset as it came.
+    route.redial_reset = memory.tries <= terms.retries
+    route.bandwidth = terms.connectionBandwidth
+    route.shared_bandwidth = terms.bandwidth
+    route.bucket = terms.bucket
+    var talks = false
+    if memory.phase == .consent,
+      let serverMs = beginConsent(
+        event.id.slot, memory, table.listeners[place], table.backends[backend])
+    {
+      talks = true
+      route.hold_ms = serverMs
+      // The client has not heard of the server yet.
+      route.redial_reset = true
+    }
     let holding = memory.phase == .forgery ? Signature.length : nil
-    let serverMs =
-      memory.phase == .consent ? beginConsent(event.id.slot, memory, listener, entry) : nil
-    let result = server.address.withEndpoint { address in
-      entry.congestion.withBytes { congestion in
-        var route = sluice_route()
-        route.address = address
-        route.congestion = congestion
-        route.prefix = header.bytes(length)
-        route.connect_ms = entry.deadlines.connectMs ?? listener.connectMs
-        route.race_ms = raceMs(event.id, memory, table)
-        route.idle_ms = entry.deadlines.idleMs ?? listener.idleMs
-        route.half_closed_ms = entry.deadlines.halfClosedMs ?? listener.halfClosedMs
-        route.max_age_ms = entry.deadlines.maxAgeMs ?? listener.maxAgeMs
-        route.splice = sluice_splice(entry.splice)
-        // Else the client learns of the reset as it came.
-        route.redial_reset = memory.tries <= entry.retries
-        route.bandwidth = listener.connectionBandwidth
-        route.shared_bandwidth = listener.bandwidth
-        route.bucket = bucket
-        if let serverMs {
-          route.hold_ms = serverMs
-          // The client has not heard of the server yet.
-          route.redial_reset = true
-        }
-        func begin() -> sluice_result {
-          serverMs == nil
-            ? worker.relay(event.id, by: &route, consuming: consumed, holding: holding)
-            : worker.converse(event.id, by: &route, consuming: consumed)
-        }
-        func beginSecured() -> sluice_result {
-          guard let tls = entry.tls, let server = memory.server else { return begin() }
-          return unsafe tls.withSetup(ofServer: server - entry.servers.lowerBound) { setup, name in
-            unsafe route.tls = unsafe setup
-            route.tls_name = name
-            return begin()
-          }
-        }
-        guard let source = entry.source else { return beginSecured() }
-        return source.withEndpoint { source in
-          route.source = source
-          return beginSecured()
-        }
-      }
+    let result = dial(&route, terms, backend, server, table) { worker, route in
+      talks
+        ? worker.converse(event.id, by: &route, consuming: consumed)
+        : worker.relay(event.id, by: &route, consuming: consumed, holding: holding)
     }
     switch result {
     case .done, .stale, .not_dialled: return nil
     case .no_buffer, .too_long: return .noBuffers
+    }
+  }
+
+  /// Calls `begin` with a route that has what is lent to C for that long: addresses, names, TLS.
+  private func dial(
+    _ route: inout sluice_route, _ terms: RouteTerms, _ backend: Int, _ server: Int,
+    _ table: RouteTable, _ begin: (borrowing Worker, inout sluice_route) -> sluice_result
+  ) -> sluice_result {
+    func secured(_ route: inout sluice_route) -> sluice_result {
+      guard let tls = table.backends[backend].tls else { return begin(worker, &route) }
+      let place = server - table.backends[backend].servers.lowerBound
+      return unsafe tls.withSetup(ofServer: place) { setup, name in
+        unsafe route.tls = unsafe setup
+        route.tls_name = name
+        return begin(worker, &route)
+      }
+    }
+    func bound(_ route: inout sluice_route) -> sluice_result {
+      guard let source = table.backends[backend].source else { return secured(&route) }
+      return source.withEndpoint { source in
+        route.source = source
+        return secured(&route)
+      }
+    }
+    return table.servers[server].address.withEndpoint { address in
+      route.address = address
+      guard !terms.isPlainlyDialled else { return begin(worker, &route) }
+      return table.backends[backend].congestion.withBytes { congestion in
+        route.congestion = congestion
+        return bound(&route)
+      }
     }
   }
 
@@ -371,7 +410,21 @@ extension WorkerLoop {
       memory.id = ids.next(wallMs: wallMs)
       memory.generation = enter(event)
     }
-    let table = generations.table(memory.generation) ?? router.table
+    if let table = unsafe generations.lend(memory.generation) {
+      unsafe table._withUnsafeGuaranteedRef {
+        closed(event, summary, memory, $0, wasAsked: wasAsked)
+      }
+    } else {
+      closed(event, summary, memory, router.table, wasAsked: wasAsked)
+    }
+    generations.leave(memory.generation)
+  }
+
+  private mutating func closed(
+    _ event: sluice_event, _ summary: sluice_summary, _ memory: ConnectionMemory,
+    _ table: RouteTable, wasAsked: Bool
+  ) {
+    var memory = memory
     let listener = table.socket(tag: event.listener)?.listener
     if !wasAsked, let listener {
       counts.accepted(listener: table.series.listeners[listener])
@@ -414,6 +467,5 @@ extension WorkerLoop {
     if !transports.isEmpty { transports[event.id.slot] = nil }
     if !rules.isEmpty { rules[event.id.slot] = nil }
     if !preambles.isEmpty { preambles[event.id.slot] = nil }
-    generations.leave(memory.generation)
   }
 }

@@ -14,8 +14,7 @@ extension WorkerLoop {
     memory.phase = .hello
     // The deadline of a header that need not come is not that of the hello.
     let ending = ending == .halfClosed ? ending : .no
-    let listener = table.listeners[table.listener(ofSocket: event.listener)]
-    let withinMs = listener.prefaceMs
+    let withinMs = table.listeners[table.listener(ofSocket: event.listener)].prefaceMs
     if readHello(event, &memory, table, ending, behind: consumed, withinMs: withinMs) { return }
     worker.remember(memory, of: event.id)
     worker.hold(

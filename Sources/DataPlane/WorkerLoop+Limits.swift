@@ -14,14 +14,14 @@ extension WorkerLoop {
   func enter(
     _ listener: Int, _ memory: inout ConnectionMemory, _ table: RouteTable, isCalled: Bool = false
   ) -> Bool {
-    let entry = table.listeners[listener]
+    let limit = table.listeners[listener].maxConnections
     let number = table.series.listeners[listener]
-    if entry.maxConnections > 0, entry.queue != nil, !isCalled,
+    if limit > 0, !isCalled, table.listeners[listener].queue != nil,
       room.isWaited(for: .listener(number))
     {
       return false
     }
-    memory.isInListener = table.load.listeners.take(number, limit: entry.maxConnections)
+    memory.isInListener = table.load.listeners.take(number, limit: limit)
     return memory.isInListener
   }
 

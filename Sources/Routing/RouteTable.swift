@@ -109,6 +109,9 @@ package final class RouteTable: Sendable {
   /// a listener, or is told to a server of any backend they may be sent to.
   package func needsAddresses(listener: Int) -> Bool { reaches[listener].needsAddresses }
 
+  /// The backend of all its connections, where no rule and no hello is asked; nil elsewhere.
+  func onlyBackend(ofListener listener: Int) -> Int? { reaches[listener].only }
+
   /// The types of received TLVs that any of those backends gets.
   package func relayedTypes(listener: Int) -> [UInt8] { reaches[listener].relayed }
 
@@ -164,6 +167,7 @@ private struct Reach: Sendable {
   let backends: [Int]
   let needsAddresses: Bool
   let relayed: [UInt8]
+  let only: Int?
 
   init(of listener: ListenerEntry, in all: [BackendEntry]) {
     var places: Set<Int> = []
@@ -174,6 +178,7 @@ private struct Reach: Sendable {
     }
     for place in places { precondition(all.indices.contains(place)) }
     backends = places.sorted()
+    only = listener.rules.isEmpty && listener.hello == nil ? listener.backend : nil
     needsAddresses =
       listener.egress != nil || !listener.trust.entries.isEmpty
       || listener.conditions?.needsAddresses ?? false
@@ -359,6 +364,11 @@ package final class BackendEntry: Sendable {
   package let tlvs: TLVPlan
   /// Whether a client's first bytes may be a PROXY header of its own, when we send none.
   package let passesClientHeader: Bool
+  /// Whether a server would take a PROXY header that the client made up for ours.
+  package let isOpenToForgery: Bool
+  package let sendsHeader: Bool
+  /// Without TLS, parents, a source address and a congestion control of its own.
+  package let isPlainlyDialled: Bool
   package let deadlines: DeadlineOverrides
   /// How its servers are spoken to in TLS; nil: plainly.
   package let tls: BackendTLS?
@@ -390,14 +400,14 @@ package final class BackendEntry: Sendable {
     self.congestion = congestion
     self.tlvs = tlvs
     self.passesClientHeader = passesClientHeader
+    isOpenToForgery = header == .none && !passesClientHeader
+    sendsHeader = header != .none
+    isPlainlyDialled = tls == nil && parents == nil && source == nil && congestion.isEmpty
     self.balance = balance
     self.slowStartMs = slowStartMs
     self.panicPercent = panicPercent
     self.maxConnections = maxConnections
   }
-
-  /// Whether a server would take a PROXY header that the client made up for ours.
-  package var isOpenToForgery: Bool { header == .none && !passesClientHeader }
 }
 
 package final class ServerEntry: Sendable {

@@ -64,18 +64,21 @@ package struct Router: ~Copyable {
     _ facts: RuleFacts, _ listener: Int, under table: RouteTable
   ) -> RouteChoice {
     guard table.listeners.indices.contains(listener) else { return .init(nil, .reject(.noRoute)) }
-    let entry = table.listeners[listener]
-    if let hello = facts.hello, let reason = Router.fault(of: hello, entry.hello ?? HelloPolicy()) {
+    // Nothing is to be looked at in the entry, which would have to be kept for that long.
+    if facts.hello == nil, let backend = table.onlyBackend(ofListener: listener) {
+      return .init(nil, .backend(backend))
+    }
+    if let hello = facts.hello, let reason = fault(of: hello, listener, table) {
       return .init(nil, .reject(reason))
     }
-    if let rule = entry.conditions?.first(facts) {
-      switch entry.rules[rule].action {
+    if let rule = table.listeners[listener].conditions?.first(facts) {
+      switch table.listeners[listener].rules[rule].action {
       case .backend(let backend): return .init(rule, .backend(backend))
       case .reject: return .init(rule, .reject(.ruleRejected))
       case .close: return .init(rule, .reject(.ruleClosed))
       }
     }
-    return .init(nil, entry.backend.map { .backend($0) } ?? .reject(.noRoute))
+    return .init(nil, table.listeners[listener].backend.map { .backend($0) } ?? .reject(.noRoute))
   }
 
   /// Why a client is turned away before any rule is asked, and before its TLS begins.
