@@ -217,6 +217,7 @@ static void open_run(struct sluice_worker *w, struct connection *c) {
     c->rests = false;
     connection_file(w, c);
   }
+  c->bulk = again || c->halves[0].lane == LANE_SPLICE || c->halves[1].lane == LANE_SPLICE;
   if (again) worker_queue(w, c);
 }
 

@@ -51,7 +51,7 @@ static void epoll_watch(struct sluice_worker *w, struct connection *c, enum slui
   enum token token = side == SIDE_RIVAL           ? TOKEN_RIVAL
                      : side == sluice_side_client ? TOKEN_CLIENT
                                                   : TOKEN_UPSTREAM;
-  struct epoll_event event = {EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+  struct epoll_event event = {EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET,
                               {.u64 = token_pack(token, worker_slot(w, c), c->generation)}};
   int result =
       epoll_ctl(epoll_descriptor(w), EPOLL_CTL_ADD, race_side(w, c, side)->descriptor, &event);

@@ -41,6 +41,8 @@ enum {
   DEMOTE_AFTER = 3,             // such wake-ups in a row
   PUMP_ROUNDS = 16,             // per connection and run, then others get their turn
   PUMP_BYTES = 1048576,
+  PUMP_SHARED = 131072,         // the same while others exchange messages
+  LOOP_SHARED = 524288,         // then bulk moves so much before the kernel is asked again
   BURST_DIVISOR = 8,            // a bucket holds what comes in an eighth of a second,
   BURST_LEAST = PROMOTE_FLOW,   // or such a read: with less, no half would ever be promoted
   STALL_MS = 1000,              // a reset waits this long for the kernel to get rid of bytes
@@ -104,7 +106,9 @@ struct side {
   int descriptor;  // -1: none
   bool readable;
   bool writable;
-  bool hung_up : 1;  // RDHUP, HUP or ERR was seen: a short read no longer proves the queue empty
+  bool hung_up : 1;  // RDHUP, HUP or ERR was seen: behind a short read there is an end to be read
+  bool ended : 1;    // RDHUP alone: that end is a FIN, in order behind all there is to read
+  bool urgent : 1;   // PRI was seen: reads stop at the mark (tcp(7)), and short ones prove nothing
   bool reset : 1;    // dead: bytes for it are dropped
   bool plain : 1;    // its transport; TLS has only the copy lane
   bool local : 1;    // a Unix socket: no TCP options, no linger
@@ -204,7 +208,8 @@ struct connection {
   uint8_t splice;     // enum sluice_splice, of the route
   uint8_t forgotten;  // watches that were asked to end
   uint8_t last_half;  // the half that moved bytes last
-  bool queued : 1;    // in the run queue
+  bool queued : 1;    // in a run queue
+  bool bulk : 1;      // which one: its last run spliced, or had to stop
   bool starved : 1;   // waits for a buffer
   bool parked : 1;
   bool redial : 1;    // a redial event is due
@@ -346,6 +351,13 @@ struct spin {
   uint32_t vain;    // looks for events that found none, less what short waits took off
 };
 
+// A ring of slots, as long as there are slots.
+struct run_queue {
+  uint32_t *slots;
+  uint32_t head;
+  uint32_t count;
+};
+
 struct sluice_worker {
   const struct source *source;
   void *source_state;
@@ -366,10 +378,11 @@ struct sluice_worker {
   uint32_t free_slot;
   uint32_t live;
 
-  uint32_t *run_queue;  // a ring of slots, as long as there are slots
-  uint32_t run_head;
-  uint32_t run_count;
+  struct run_queue quick;  // who has something to do
+  struct run_queue bulk;   // the same, of those that moved bulk when they ran last
   uint32_t run_mask;
+  uint64_t moved;       // bytes, of all connections, ever
+  uint32_t pump_bytes;  // what one run of a half may move now
 
   struct buffer *buffers;
   uint8_t *buffer_bytes;
@@ -450,6 +463,9 @@ uint32_t worker_slot(const struct sluice_worker *w, const struct connection *c);
 struct connection *worker_take_slot(struct sluice_worker *w);
 void worker_give_slot(struct sluice_worker *w, struct connection *c);
 void worker_queue(struct sluice_worker *w, struct connection *c);
+static inline bool worker_is_idle(const struct sluice_worker *w) {
+  return w->quick.count == 0 && w->bulk.count == 0;
+}
 struct sluice_event *_Nullable worker_event(struct sluice_worker *w, struct connection *c,
                                             enum sluice_event_kind kind);
 void worker_ready(struct sluice_worker *w, uint32_t slot, uint32_t generation,
@@ -552,8 +568,12 @@ enum sluice_end transport_end(const struct connection *c, int half);
 void transport_drop(struct connection *c);
 void transport_free(struct connection *c);
 
-// As recv(2), through the side's transport. Clears `readable` where there is nothing more: a short
-// read proves the queue empty.
+// A short read proves the queue of a socket empty.
+static inline bool side_emptied(const struct side *from, ssize_t n, size_t most) {
+  return n > 0 && (size_t)n < most && !from->urgent;
+}
+
+// As recv(2), through the side's transport. Clears `readable` where there is nothing more.
 static inline ssize_t side_recv(struct sluice_worker *w, struct connection *c, int half, void *to,
                                 size_t most) {
   struct side *from = half_from(c, half);
@@ -561,7 +581,7 @@ static inline ssize_t side_recv(struct sluice_worker *w, struct connection *c, i
   ssize_t n;
   do n = sys_recv(from->descriptor, to, most);
   while (n < 0 && errno == EINTR);
-  if (n > 0 && (size_t)n < most && !from->hung_up) from->readable = false;
+  if (side_emptied(from, n, most) && !from->hung_up) from->readable = false;
   if (n < 0 && errno == EAGAIN) from->readable = false;
   return n;
 }

@@ -42,6 +42,7 @@ static void relay_note(struct sluice_worker *w, struct connection *c, int i, boo
 static void relay_count(struct sluice_worker *w, struct connection *c, int i, uint64_t n) {
   struct half *half = &c->halves[i];
   half->bytes += n;
+  w->moved += n;
   if (half->limit != NO_LIMIT) half->limit -= n;
   if (c->paced) pace_charge(w, c, i, n);
   if (i == 1 && c->summary.first_byte_us == 0)
@@ -131,6 +132,9 @@ static ssize_t copy_read(struct sluice_worker *w, struct connection *c, int i, s
   ssize_t n = side_recv(w, c, i, w->scratch, most);
   if (n > 0) {
     relay_count(w, c, i, (uint64_t)n);
+    // A FIN that was there before needs no read of its own.
+    const struct side *from = half_from(c, i);
+    if (from->plain && from->ended && side_emptied(from, n, most)) (void)relay_eof(w, c, i);
     return n;
   }
   if (n == 0) {
@@ -308,7 +312,7 @@ static enum step splice_drained(struct sluice_worker *w, struct connection *c, i
 }
 
 static size_t splice_length(const struct sluice_worker *w, const struct half *half) {
-  uint64_t most = w->room < PUMP_BYTES ? w->room : PUMP_BYTES;
+  uint64_t most = w->room < w->pump_bytes ? w->room : w->pump_bytes;
   return (size_t)(half->limit < most ? half->limit : most);
 }
 
@@ -358,12 +362,16 @@ static enum step splice_ring(struct sluice_worker *w, struct connection *c, int 
   return STEP_BLOCKED;
 }
 
-// One wake-up, or one operation of the ring engine, moved so much.
-static void relay_review_lane(struct sluice_worker *w, struct half *half, uint64_t moved,
-                              uint64_t enough) {
+// One wake-up, or one operation of the ring engine, moved so much. Less than enough counts unless
+// its bandwidth allowed no more.
+static void relay_review_lane(struct sluice_worker *w, struct connection *c, int i,
+                              uint64_t moved, uint64_t enough) {
+  struct half *half = &c->halves[i];
   if (half->lane != LANE_SPLICE) return;
   if (moved >= enough || half->piped > 0) {
     half->small_runs = 0;
+  } else if (c->paced && pace_begin(w, c, i) < DEMOTE_BELOW) {
+    return;
   } else if (moved > 0 && ++half->small_runs >= DEMOTE_AFTER) {
     half->lane = LANE_COPY;
     w->stats.demotions++;
@@ -392,7 +400,7 @@ void relay_spliced(struct sluice_worker *w, struct connection *c, int i, int32_t
   if (number == 512) number = EINTR;  // ERESTARTSYS leaks out of io-wq
   if (half->filling) {
     if (result >= 0 || number == EINTR) half_from(c, i)->readable = true;
-    if (result > 0) relay_review_lane(w, half, (uint64_t)result, DEMOTE_BELOW);
+    if (result > 0) relay_review_lane(w, c, i, (uint64_t)result, DEMOTE_BELOW);
     uint64_t limit = half->limit;
     bool fresh_limit = half->fresh_limit;
     half->fresh_limit = false;
@@ -470,7 +478,7 @@ enum pump relay_half_pump(struct sluice_worker *w, struct connection *c, int i) 
   uint64_t enough = c->last_half == i ? DEMOTE_BELOW : PROMOTE_REPLY;
   enum step step = STEP_MOVED;
   int round = 0;
-  for (; step == STEP_MOVED && round < PUMP_ROUNDS && half->bytes - before < PUMP_BYTES; round++) {
+  for (; step == STEP_MOVED && round < PUMP_ROUNDS && half->bytes - before < w->pump_bytes; round++) {
     step = half->lane == LANE_SPLICE || half->piped > 0 ? splice_step(w, c, i)
                                                         : copy_step(w, c, i, COPY_BYTES);
     if (step == STEP_BROKEN) return PUMP_CLOSED;
@@ -479,7 +487,7 @@ enum pump relay_half_pump(struct sluice_worker *w, struct connection *c, int i) 
   if (c->in_kernel & splice_bit(i)) return PUMP_BLOCKED;
   splice_release_pipe(w, half);
   bool inline_engine = c->splice != sluice_splice_ring || !w->source->splice;
-  if (inline_engine) relay_review_lane(w, half, half->bytes - before, enough);
+  if (inline_engine) relay_review_lane(w, c, i, half->bytes - before, enough);
   if (half->mode == sluice_mode_relay && half->limit == 0 && (!half->eof || half->held)) {
     half->mode = sluice_mode_hold;
     half->limit = BUFFER_BYTES;

@@ -183,7 +183,7 @@ static void ring_watch(struct sluice_worker *w, struct connection *c, enum sluic
   c->forgotten &= (uint8_t)~watch_bit(side);
   struct io_uring_sqe *sqe = ring_entry(w);
   io_uring_prep_poll_multishot(sqe, race_side(w, c, side)->descriptor,
-                               POLLIN | POLLOUT | POLLRDHUP);
+                               POLLIN | POLLOUT | POLLPRI | POLLRDHUP);
   io_uring_sqe_set_data64(sqe, token_pack(watch_token(side), worker_slot(w, c), c->generation));
 }
 

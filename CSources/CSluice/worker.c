@@ -46,7 +46,8 @@ void worker_give_slot(struct sluice_worker *w, struct connection *c) {
 void worker_queue(struct sluice_worker *w, struct connection *c) {
   if (c->queued) return;
   c->queued = true;
-  w->run_queue[(w->run_head + w->run_count++) & w->run_mask] = worker_slot(w, c);
+  struct run_queue *queue = c->bulk ? &w->bulk : &w->quick;
+  queue->slots[(queue->head + queue->count++) & w->run_mask] = worker_slot(w, c);
 }
 
 struct sluice_event *worker_event(struct sluice_worker *w, struct connection *c,
@@ -67,7 +68,11 @@ void worker_ready(struct sluice_worker *w, uint32_t slot, uint32_t generation,
   struct side *s = race_side(w, c, side);
   if (poll_mask & (POLLIN | POLLRDHUP | POLLHUP | POLLERR)) s->readable = true;
   if (poll_mask & (POLLOUT | POLLHUP | POLLERR)) s->writable = true;
-  if (poll_mask & (POLLRDHUP | POLLHUP | POLLERR)) s->hung_up = true;
+  if (poll_mask & (POLLRDHUP | POLLHUP | POLLERR)) {
+    s->hung_up = true;
+    s->ended = !(poll_mask & (POLLHUP | POLLERR));
+  }
+  if (poll_mask & POLLPRI) s->urgent = true;
   worker_queue(w, c);
 }
 
@@ -113,19 +118,25 @@ static void turn_begin(struct sluice_worker *w) {
   w->events_count = 0;
 }
 
-// Each connection that was queued before gets one run; those queued meanwhile wait for the next
-// loop, so that nobody keeps the worker from looking at the kernel.
-static void turn_run(struct sluice_worker *w) {
-  for (uint32_t left = w->run_count; left > 0; left--) {
-    struct connection *c = &w->slots[w->run_queue[w->run_head & w->run_mask]];
-    w->run_head++;
-    w->run_count--;
-    c->queued = false;
-    connection_run(w, c);
-  }
-  buffers_feed(w);
+static void run_next(struct sluice_worker *w, struct run_queue *queue) {
+  struct connection *c = &w->slots[queue->slots[queue->head++ & w->run_mask]];
   // An empty queue starts at its front again, or it would touch all its memory in time.
-  if (w->run_count == 0) w->run_head = 0;
+  if (--queue->count == 0) queue->head = 0;
+  c->queued = false;
+  connection_run(w, c);
+}
+
+// Each connection that was queued before gets one run; those queued meanwhile wait for the next
+// loop, so that nobody keeps the worker from looking at the kernel. Bulk comes last, and while
+// others exchange messages only LOOP_SHARED of it, or they would wait for all of it.
+static void turn_run(struct sluice_worker *w) {
+  bool shared = w->now_ns - w->interactive_ns < BATCH_QUIET_NS;
+  w->pump_bytes = shared ? PUMP_SHARED : PUMP_BYTES;
+  for (uint32_t left = w->quick.count; left > 0; left--) run_next(w, &w->quick);
+  uint64_t until = shared ? w->moved + LOOP_SHARED : UINT64_MAX;
+  for (uint32_t left = w->bulk.count; left > 0 && w->moved < until; left--)
+    run_next(w, &w->bulk);
+  buffers_feed(w);
 }
 
 static void turn_clock(struct sluice_worker *w) {
@@ -134,7 +145,7 @@ static void turn_clock(struct sluice_worker *w) {
 }
 
 static uint64_t turn_wait_ns(const struct sluice_worker *w, uint64_t until_ns) {
-  if (w->run_count > 0 || (w->listeners_leaving > 0 && !w->leaving_blocked)) return 0;
+  if (!worker_is_idle(w) || (w->listeners_leaving > 0 && !w->leaving_blocked)) return 0;
   uint64_t wait = until_ns == UINT64_MAX      ? UINT64_MAX
                   : until_ns > w->now_ns      ? until_ns - w->now_ns
                                               : 0;
@@ -218,17 +229,22 @@ static uint32_t run_queue_length(const struct sluice_worker *w) {
   return length;
 }
 
+static size_t run_queue_bytes(const struct sluice_worker *w) {
+  return ((size_t)w->run_mask + 1) * sizeof *w->quick.slots;
+}
+
 static bool worker_open_memory(struct sluice_worker *w, const struct sluice_options *options) {
   w->slots = reserve((size_t)w->slots_max * sizeof *w->slots);
   w->records = reserve((size_t)w->slots_max * RECORD_BYTES);
   w->paces = reserve((size_t)w->slots_max * sizeof *w->paces);
   w->run_mask = run_queue_length(w) - 1;
-  w->run_queue = reserve(((size_t)w->run_mask + 1) * sizeof *w->run_queue);
+  w->quick.slots = reserve(run_queue_bytes(w));
+  w->bulk.slots = reserve(run_queue_bytes(w));
   w->scratch = reserve(BUFFER_BYTES);
   w->listeners = calloc(LISTENERS_MAX, sizeof *w->listeners);
   w->races = calloc(RACES_MAX, sizeof *w->races);
-  return w->slots && w->records && w->paces && w->run_queue && w->scratch && w->listeners &&
-         w->races && buffers_open(w) && pipes_open(w, options->pipes);
+  return w->slots && w->records && w->paces && w->quick.slots && w->bulk.slots && w->scratch &&
+         w->listeners && w->races && buffers_open(w) && pipes_open(w, options->pipes);
 }
 
 static bool worker_open_source(struct sluice_worker *w, enum sluice_events wanted,
@@ -295,7 +311,8 @@ void sluice_worker_destroy(struct sluice_worker *w) {
   if (w->slots) munmap(w->slots, (size_t)w->slots_max * sizeof *w->slots);
   if (w->records) munmap(w->records, (size_t)w->slots_max * RECORD_BYTES);
   if (w->paces) munmap(w->paces, (size_t)w->slots_max * sizeof *w->paces);
-  if (w->run_queue) munmap(w->run_queue, ((size_t)w->run_mask + 1) * sizeof *w->run_queue);
+  if (w->quick.slots) munmap(w->quick.slots, run_queue_bytes(w));
+  if (w->bulk.slots) munmap(w->bulk.slots, run_queue_bytes(w));
   if (w->scratch) munmap(w->scratch, BUFFER_BYTES);
   free(w->listeners);
   free(w->races);

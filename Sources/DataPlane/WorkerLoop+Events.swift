@@ -36,7 +36,7 @@ extension WorkerLoop {
     case .hello: helloGrew(event, &memory, table, ending)
     case .forgery:
       switch ForgeryVerdict(event.heldBytes, ending) {
-      case .needMore: worker.hold(event.id, limit: Signature.length, withinMs: nil)
+      case .needMore: worker.hold(event.id, limit: Signature.holdLimit, withinMs: nil)
       case .clean: worker.relayUp(event.id)
       case .forged: refuse(event, memory, .headerUntrusted)
       }
@@ -338,7 +338,7 @@ extension WorkerLoop {
       // The client has not heard of the server yet.
       route.redial_reset = true
     }
-    let holding = memory.phase == .forgery ? Signature.length : nil
+    let holding = memory.phase == .forgery ? Signature.holdLimit : nil
     let result = dial(&route, terms, backend, server, table) { worker, route in
       talks
         ? worker.converse(event.id, by: &route, consuming: consumed)

@@ -227,7 +227,7 @@ extension WorkerLoop {
     answer.consumed = UInt32(length)
     answer.send_upstream = self.header.bytes(header)
     (answer.up, answer.down) = (.relayed, .relayed)
-    if memory.phase == .forgery { answer.up = .held(Signature.length) }
+    if memory.phase == .forgery { answer.up = .held(Signature.holdLimit) }
     if memory.phase == .consent {
       let serverMs = beginConsent(event.id.slot, memory, table.listeners[place], backend)
       answer.hold_ms = serverMs ?? 0

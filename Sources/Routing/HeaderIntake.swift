@@ -64,8 +64,9 @@ package struct HeaderIntake: Sendable, Equatable {
 package enum Signature: Sendable {
   package enum Match: Sendable { case yes, no, maybe }
 
-  /// Bytes to hold so that the answer is never `maybe`.
-  package static let length = 12
+  /// Bytes to hold, of which the first twelve settle it: the client's first message comes in one
+  /// read.
+  package static let holdLimit = 16384
 
   private static let v1: InlineArray<6, UInt8> = [0x50, 0x52, 0x4f, 0x58, 0x59, 0x20]
   private static let v2: InlineArray<12, UInt8> = [

@@ -380,4 +380,27 @@ import Testing
     #expect(try client.readExactly(10) == Array("still here".utf8))
     #expect(try upstream.receive(withinMs: 30) == nil)
   }
+
+  /// A read stops at urgent data (tcp(7)). What is behind it is not left lying, and is read before
+  /// the FIN counts that came with it.
+  @Test(arguments: Source.available)
+  func urgentDataHoldsNothingUp(_ source: Source) throws {
+    let backend = try ListeningSocket()
+    let route = Route(to: backend.endpoint)
+    let worker = try ScriptedWorker(source) { hands, seen in
+      hands.answer(seen.id, Answer(up: .relay(), down: .relay(), route: route))
+    }
+    let endpoint = try worker.listen()
+    for end in [false, true] {
+      let client = try StreamSocket.connect(to: endpoint)
+      let upstream = try backend.accept()
+      try client.write("before")
+      var urgent: UInt8 = 0x21
+      #expect(Glibc.send(client.descriptor, &urgent, 1, Int32(MSG_OOB)) == 1)
+      try client.write("behind")
+      if end { client.finish() }
+      #expect(try upstream.readExactly(12) == Array("beforebehind".utf8))
+      if end { #expect(try upstream.readToEnd().bytes.isEmpty) }
+    }
+  }
 }

@@ -79,6 +79,7 @@ func forgedWithoutOurs(forgery: Forgery, isDribbled: Bool) throws {
   let server = try ListeningSocket()
   try withTrust(forgery.setup([server.endpoint], backend: "send-proxy: none")) { proxy in
     for (index, forged) in (Forgery.headers + Forgery.nearly).enumerated() {
+      let sent = forged + Array("EHLO forger\r\n".utf8)
       let client = try proxy.connect(from: forgery.source)
       let upstream = try server.accept()
       // The server is not kept waiting for the verdict, nor is the client.
@@ -90,7 +91,7 @@ func forgedWithoutOurs(forgery: Forgery, isDribbled: Bool) throws {
           if try client.receive(withinMs: 2) != nil { break }
         }
       } else {
-        try client.write(forged + Array("EHLO forger\r\n".utf8))
+        try client.write(sent)
       }
       #expect(try upstream.readToEnd().bytes == [])
       _ = try client.readToEnd()
@@ -100,7 +101,7 @@ func forgedWithoutOurs(forgery: Forgery, isDribbled: Bool) throws {
       #expect(record.end == "rejected")
       #expect(record.client == client.local.description)
       let first = try #require(record.firstBytes)
-      #expect(first.count >= 12 && hexadecimal(forged.prefix(16)).hasPrefix(first))
+      #expect(first.count >= 12 && hexadecimal(sent.prefix(16)).hasPrefix(first))
     }
   }
 }

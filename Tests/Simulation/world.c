@@ -203,7 +203,7 @@ static void settle(void) {
     other_step();
     worker_turn(0);
     MUST(++turns < 100000, "it never comes to rest");
-  } while (!source_quiet() || world.worker->run_count > 0 || world.worker->events_count > 0 ||
+  } while (!source_quiet() || !worker_is_idle(world.worker) || world.worker->events_count > 0 ||
            other_unborn() > 0);
   source_flush(false);
   world.settling = false;
