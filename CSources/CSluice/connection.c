@@ -268,7 +268,8 @@ static void delivering_run(struct sluice_worker *w, struct connection *c) {
     return;
   struct side *survivor = &c->sides[c->survivor];
   int unsent = survivor->local ? 0 : sys_unsent(survivor->descriptor);
-  if (unsent <= 0) {
+  // What the kernel seals may only be on its way into the queue: it is looked at twice.
+  if (unsent < 0 || (unsent == 0 && (!survivor->sealed || c->stalled_bytes == 0))) {
     connection_close(w, c, true);
     return;
   }
@@ -336,12 +337,14 @@ void connection_file(struct sluice_worker *w, struct connection *c) {
       at = open_deadline(c, &why);
       if (!c->tuned) at = earlier(at, w->now_ms + TUNE_AFTER_MS);
       if (c->paced) at = earlier(at, pace_next_ms(w, c));
+      if (c->finishing) at = earlier(at, w->now_ms + 1);
       break;
     case STATE_DIALLING:
       at = race_next_ms(w, c);
       break;
     case STATE_FAREWELL:
       at = c->until_ms;
+      if (c->finishing) at = earlier(at, w->now_ms + 1);
       break;
     case STATE_DELIVERING:
       at = c->active_ms + (c->half_closed_ms ? c->half_closed_ms : STALL_MS);
@@ -378,7 +381,7 @@ static void open_due(struct sluice_worker *w, struct connection *c) {
   bool lives = at > w->now_ms || why == sluice_end_deadline_preface;
   if (lives && c->state == STATE_OPEN && !c->tuned) dial_tune(c);
   if (at > w->now_ms) {
-    if (c->paced) worker_queue(w, c);  // a half may have rested
+    if (c->paced || c->finishing) worker_queue(w, c);  // a half may have rested
     connection_file(w, c);
   } else if (why == sluice_end_deadline_preface) {
     hold_due(w, c);
@@ -423,6 +426,7 @@ void connection_due(struct sluice_worker *w, struct connection *c) {
       return;
     case STATE_FAREWELL:
       if (c->until_ms > w->now_ms) {
+        if (c->finishing) worker_queue(w, c);
         connection_file(w, c);
       } else {
         connection_close(w, c, false);

@@ -34,6 +34,7 @@ enum {
   COPY_BYTES = 65536,           // one read: most messages come whole, and a short read ends it
   PROMOTE_FLOW = 16384,         // a read of this size behind another of its direction means bulk
   PROMOTE_REPLY = 32768,        // one that answers the other direction: below it copying is cheaper
+  OFFLOAD_AFTER = 131072,       // and after so many the kernel is worth setting up to seal them
   REST_SMALL = 4096,            // with no more than this waiting, new bytes may join one send
   PIPE_WANTED = 262144,         // takes most of what 1 MiB pipes give, at a quarter of the quota
   PIPE_SMALLEST = 65536,        // below this a pipe costs more than it saves
@@ -110,7 +111,8 @@ struct side {
   bool ended : 1;    // RDHUP alone: that end is a FIN, in order behind all there is to read
   bool urgent : 1;   // PRI was seen: reads stop at the mark (tcp(7)), and short ones prove nothing
   bool reset : 1;    // dead: bytes for it are dropped
-  bool plain : 1;    // its transport; TLS has only the copy lane
+  bool plain : 1;    // its transport
+  bool sealed : 1;   // TLS that the kernel seals: it is told plaintext; see tls_kernel.c
   bool local : 1;    // a Unix socket: no TCP options, no linger
   // Of a plain side: of an upstream that is being connected, or that failed, and why.
   struct tls *tls;
@@ -134,6 +136,7 @@ struct half {
   bool eof : 1;          // the source's FIN (or reset) was read
   bool shut : 1;         // the destination has our FIN, or will never get it
   bool ask : 1;          // an ask is due
+  bool bulk : 1;         // the last read deserved the splice lane
   bool fresh_limit : 1;  // newer than the splice in the kernel, which does not use it up
   bool filling : 1;      // ring engine: which way the operation in the kernel goes
 };
@@ -222,6 +225,7 @@ struct connection {
   bool tls_inside : 1;    // of the route, until it is opened
   bool paced : 1;         // has a bandwidth, of its own or shared
   bool rests : 1;         // a half has begun to rest, and is to be filed
+  bool finishing : 1;     // a FIN waits until the kernel has sealed what is before it
   uint8_t ends_count : 3;
   enum sluice_side survivor : 1;  // delivering: the side that still gets bytes
   uint32_t generation;
@@ -253,6 +257,9 @@ _Static_assert(sizeof(struct connection) == 256, "four cache lines");
 
 static inline struct side *half_from(struct connection *c, int half) { return &c->sides[half]; }
 static inline struct side *half_to(struct connection *c, int half) { return &c->sides[1 - half]; }
+
+// Whether the kernel takes a side's bytes as they are: from a pipe, too.
+static inline bool side_takes_plain(const struct side *side) { return side->plain || side->sealed; }
 
 struct listener {
   int descriptor;
@@ -559,6 +566,7 @@ ssize_t transport_recv(struct sluice_worker *w, struct connection *c, int half, 
 enum flush transport_flush(struct sluice_worker *w, struct connection *c, struct side *side);
 bool transport_flushed(const struct side *side);
 bool transport_seal(struct side *to, const uint8_t *bytes, size_t length);
+void transport_offload(struct side *to);
 bool transport_finish(struct sluice_worker *w, struct connection *c, int half);
 bool transport_speaks(const struct side *side);
 bool transport_alerts(const struct side *side);

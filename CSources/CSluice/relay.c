@@ -6,6 +6,8 @@
 //         are in it. Two engines: inline (splice(2) on readiness) and ring (IORING_OP_SPLICE,
 //         one operation in the kernel at a time, its readiness taken before it is submitted).
 //
+// TLS has the copy lane; a side that the kernel seals for is written to as a plain one is.
+//
 // A half starts copying. A read of PROMOTE_FLOW bytes promotes it, or of PROMOTE_REPLY where the
 // other direction spoke last; DEMOTE_AFTER wake-ups that moved less than DEMOTE_BELOW, or in an
 // exchange less than PROMOTE_REPLY, demote it. A half that gets no pipe copies, in larger pieces.
@@ -225,21 +227,30 @@ static enum step copy_seal_last(struct sluice_worker *w, struct connection *c, i
 
 // A read of so many bytes deserves the splice lane: half of it if it goes on a flow of one
 // direction, for that will fill a pipe several times.
-static bool copy_promotes(const struct connection *c, int i, ssize_t got) {
+static bool copy_is_bulk(const struct connection *c, int i, ssize_t got) {
   bool flow = c->last_half == i && c->halves[i].bytes > (uint64_t)got;
   return got >= (flow ? PROMOTE_FLOW : PROMOTE_REPLY) && c->splice != sluice_splice_off &&
-         c->sides[0].plain && c->sides[1].plain;
+         c->sides[i].plain;
+}
+
+// All that was sealed went out: the kernel may seal the rest of a flow, so that it is spliced.
+static bool copy_offload(struct connection *c, int i) {
+  struct half *half = &c->halves[i];
+  if (!half->bulk || half->bytes < OFFLOAD_AFTER) return false;
+  transport_offload(half_to(c, i));
+  return half_to(c, i)->sealed;
 }
 
 static enum step copy_step(struct sluice_worker *w, struct connection *c, int i, size_t most) {
   struct half *half = &c->halves[i];
   relay_release(w, c, half);
-  if (!half_to(c, i)->plain) {
+  if (!side_takes_plain(half_to(c, i))) {
     enum state was = c->state;
     most = copy_sealable(w, c, i);
     if (c->state != was) return STEP_BROKEN;
     if (most == 0 || !half_to(c, i)->writable) return STEP_BLOCKED;
     if (!buffers_left(w)) return copy_seal_last(w, c, i);
+    if (copy_offload(c, i)) most = COPY_BYTES;
   } else if (!half_from(c, i)->plain) {
     most = BUFFER_BYTES;
   }
@@ -253,15 +264,16 @@ static enum step copy_step(struct sluice_worker *w, struct connection *c, int i,
     if (half->rest && most > BUFFER_BYTES - REST_SMALL) most = BUFFER_BYTES - REST_SMALL;
     got = copy_read(w, c, i, most);
     if (got < 0) return STEP_BROKEN;
-    if (half->lane == LANE_COPY && copy_promotes(c, i, got)) {
+    half->bulk = copy_is_bulk(c, i, got);
+    if (half->lane == LANE_COPY && half->bulk && side_takes_plain(half_to(c, i))) {
       half->lane = LANE_SPLICE;
       half->small_runs = 0;
       w->stats.promotions++;
     }
   }
   if (got == 0 && buffer_length(half->rest) == 0) return STEP_BLOCKED;
-  return half_to(c, i)->plain ? copy_send(w, c, i, (size_t)got)
-                              : copy_seal(w, c, i, (size_t)got);
+  return side_takes_plain(half_to(c, i)) ? copy_send(w, c, i, (size_t)got)
+                                         : copy_seal(w, c, i, (size_t)got);
 }
 
 // ---- the splice lane ---------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 // Each returns what the call returns, with errno set.
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -47,7 +48,9 @@ static inline int sys_path_mode(const char *path, uint32_t mode) {
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+#include <linux/sock_diag.h>
 #include <linux/sockios.h>
+#include <linux/tls.h>
 
 static inline uint64_t sys_now_ns(void) {
   struct timespec now;
@@ -63,6 +66,32 @@ static inline ssize_t sys_send(int fd, const struct iovec *parts, size_t count) 
   if (count == 1) return send(fd, parts->iov_base, parts->iov_len, MSG_DONTWAIT | MSG_NOSIGNAL);
   struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)parts, .msg_iovlen = count};
   return sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+// To a socket whose TLS the kernel speaks: a record of another kind than data.
+static inline ssize_t sys_send_record(int fd, uint8_t kind, const void *bytes, size_t length) {
+  struct iovec part = {(void *)(uintptr_t)bytes, length};
+  _Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(sizeof kind)] = {0};
+  struct msghdr message = {.msg_iov = &part,
+                           .msg_iovlen = 1,
+                           .msg_control = control,
+                           .msg_controllen = sizeof control};
+  struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_TLS;
+  header->cmsg_type = TLS_SET_RECORD_TYPE;
+  header->cmsg_len = CMSG_LEN(sizeof kind);
+  *CMSG_DATA(header) = kind;
+  return sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+// What a socket's send queue takes of memory, and may take. False when unknown.
+static inline bool sys_send_memory(int fd, uint32_t *used, uint32_t *most) {
+  uint32_t memory[SK_MEMINFO_VARS] = {0};
+  socklen_t length = sizeof memory;
+  if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, memory, &length) != 0) return false;
+  *used = memory[SK_MEMINFO_WMEM_QUEUED];
+  *most = memory[SK_MEMINFO_SNDBUF];
+  return true;
 }
 
 // Never SPLICE_F_MORE: it holds the last bytes back for 200 ms. SPLICE_F_NONBLOCK covers only the

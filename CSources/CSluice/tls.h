@@ -10,6 +10,7 @@ enum {
   RECORDS_PER_READ = 8,         // of which one may bring no bytes
   HANDSHAKE_STEPS = 8,          // calls, each of which may bring no news
   NAME_BYTES = 256,             // a host name has 253
+  KEYS_BYTES = 56,              // the longest that the kernel takes
 };
 
 // How it stands with one side's TLS.
@@ -52,6 +53,12 @@ struct tls {
   bool said_end;  // close_notify stands in `out` or went out
   bool starved;   // no buffer was left
   bool reading;   // what is said meanwhile takes no buffer that the reader may need
+  bool sealed;    // by the kernel: what OpenSSL seals is dropped
+  bool drained;   // by the kernel, when it was looked at last
+  bool stuck;     // the kernel has no new keys to go on with
+  uint32_t keys_length;  // 0: none were offered, or the kernel was asked
+  uint64_t records;      // sealed with them
+  uint8_t keys[KEYS_BYTES];  // for what is said: a struct tls12_crypto_info_* of linux/tls.h
   char name[NAME_BYTES];
   char failure[SLUICE_TLS_REASON];
 };
@@ -66,4 +73,9 @@ bool tls_say_end(struct tls *tls);
 void tls_free(struct tls *_Nullable *_Nonnull slot);
 void tls_drop_buffers(struct tls *tls);
 void tls_give_out(struct tls *tls);
+
+// tls_kernel.c
+bool tls_offload(struct tls *tls);
+bool tls_kernel_end(struct tls *tls, bool cut);
+
 void tls_facts(struct tls *tls, struct sluice_tls_facts *facts);  // tls_facts.c

@@ -46,6 +46,13 @@ void tls_session_keep(struct sluice_tls_setup *setup, uint64_t key, SSL_SESSION 
 void tls_reason(char reason[SLUICE_TLS_REASON], const char *otherwise);
 int tls_stream_got_session(SSL *ssl, SSL_SESSION *session);  // tls_stream.c
 
+// tls_kernel.c
+void tls_kernel_use(SSL_CTX *openssl);
+void tls_kernel_watch(struct tls *tls);
+void tls_kernel_offer(struct tls *tls, long number, const void *offered);
+void tls_kernel_forget(struct tls *tls);
+enum { TLS_CONTROL_KEYS = 72 };  // BIO_CTRL_SET_KTLS_SEND, which openssl/bio.h only speaks of
+
 // tls_certificate.c
 struct sluice_certificate *_Nullable certificate_of(X509 *leaf);
 X509 *_Nullable certificate_parse(BIO *from);

@@ -347,6 +347,7 @@ static void flags_use(SSL_CTX *openssl) {
   // Each call does one record's work: records without data must not keep a worker.
   SSL_CTX_clear_mode(openssl, SSL_MODE_AUTO_RETRY);
   SSL_CTX_set_read_ahead(openssl, 1);
+  tls_kernel_use(openssl);
 }
 
 static bool setup_fill(struct sluice_tls_setup *setup, const struct sluice_tls_options *options,

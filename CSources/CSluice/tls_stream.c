@@ -88,6 +88,10 @@ static int bio_write(BIO *bio, const char *bytes, size_t length, size_t *done) {
   struct tls *t = BIO_get_data(bio);
   BIO_clear_retry_flags(bio);
   *done = 0;
+  if (t->sealed) {
+    *done = length;
+    return 1;
+  }
   if (t->worker && t->reading && !t->out) out_of_own(t);
   enum sluice_result kept =
       buffer_append(t->worker, &t->out, (const uint8_t *)bytes, length);
@@ -103,7 +107,7 @@ static int bio_write(BIO *bio, const char *bytes, size_t length, size_t *done) {
 // BIO_eof stays false: an end without close_notify is for us to judge, and no reason for OpenSSL
 // to refuse what is still to be said.
 static long bio_control(BIO *bio, int command, long number, void *data) {
-  (void)bio, (void)number, (void)data;
+  if (command == TLS_CONTROL_KEYS) tls_kernel_offer(BIO_get_data(bio), number, data);
   return command == BIO_CTRL_FLUSH ? 1 : 0;
 }
 
@@ -154,6 +158,7 @@ void tls_free(struct tls **slot) {
   if (!t) return;
   *slot = NULL;
   tls_drop_buffers(t);
+  tls_kernel_forget(t);
   // Else OpenSSL takes a connection that ended in another way for a reason to resume it never more.
   if (t->ssl && t->stage == TLS_OPEN)
     SSL_set_shutdown(t->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
@@ -202,6 +207,7 @@ bool tls_begin(struct tls *t, uint64_t now_ns) {
   if (!bio) return failed(t, "out of memory");
   SSL_set_bio(t->ssl, bio, bio);
   (void)SSL_set_app_data(t->ssl, t);
+  tls_kernel_watch(t);
   t->stage = TLS_SHAKING;
   if (t->setup->server) {
     SSL_set_accept_state(t->ssl);
@@ -301,6 +307,10 @@ enum tls_step tls_read(struct tls *t, uint8_t *to, size_t most, size_t *got) {
     t->reading = true;
     int result = SSL_read_ex(t->ssl, to + *got, most - *got, &n);
     t->reading = false;
+    if (t->stuck) {
+      (void)failed(t, "the other side wants new keys, which the kernel cannot change");
+      return t->verdict = TLS_BROKEN;
+    }
     if (result == 1) {
       *got += n;
       continue;

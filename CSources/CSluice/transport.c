@@ -262,6 +262,9 @@ bool transport_seal(struct side *to, const uint8_t *bytes, size_t length) {
   return false;
 }
 
+// The kernel seals what the side is told from here on, where it can.
+void transport_offload(struct side *to) { to->sealed = tls_offload(to->tls); }
+
 // Whether what we say would be heard.
 bool transport_speaks(const struct side *side) {
   return side->plain || side->tls->stage == TLS_OPEN;
@@ -289,6 +292,11 @@ bool transport_finish(struct sluice_worker *w, struct connection *c, int half) {
   struct side *to = half_to(c, half);
   if (to->plain || to->reset) return true;
   bool cut = !from->plain && from->tls && from->tls->verdict == TLS_CUT;
+  if (to->sealed) {
+    c->finishing = !tls_kernel_end(to->tls, cut);
+    if (c->finishing) connection_file(w, c);
+    return !c->finishing;
+  }
   if (!cut && !tls_say_end(to->tls)) {
     preface_starve(w, c);
     return false;

@@ -41,6 +41,7 @@ struct Beginning {
     let errors = preflight.errors + ready.problems
     guard errors.isEmpty else { throw Server.Refusal(sentences: errors) }
     for sentence in preflight.warnings + ready.warnings { Notice.write(sentence, .warning) }
+    for sentence in preflight.notes { Notice.write(sentence) }
 
     self.facts = facts
     warnings = preflight.warnings

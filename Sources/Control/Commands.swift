@@ -35,6 +35,7 @@ package enum Commands {
     for sentence in errors { complain("\(path): \(sentence)") }
     guard errors.isEmpty else { return 1 }
     StandardStream.output.write(file.snapshot.plan)
+    for sentence in preflight.notes { StandardStream.output.write("\n\(sentence)\n") }
     return 0
   }
 

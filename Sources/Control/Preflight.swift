@@ -1,5 +1,5 @@
 package import Config
-internal import DataPlane
+package import DataPlane
 package import System
 package import Wire
 
@@ -10,6 +10,8 @@ package struct Preflight: Sendable, Equatable {
   package var errors: [String] = []
   /// Sentences about a server that starts with less than was asked for.
   package var warnings: [String] = []
+  /// Sentences about what is done here in one of several ways.
+  package var notes: [String] = []
   /// How many connections at once the descriptors suffice for; at most what was asked for.
   package var connections: Int
   /// How many descriptors connections and their pipes may take, together.
@@ -29,11 +31,14 @@ package struct Preflight: Sendable, Equatable {
     package var ringDisabledSetting: Int?
     /// The congestion controls that were asked for and cannot be used, with the reason.
     package var congestionDenied: [String: SystemError.Code]
+    /// Nil where nothing speaks TLS.
+    package var kernelTLS: KernelTLS?
 
     package init(
       descriptors: UInt64, descriptorsOpen: Int = 3, workers: Int, hasBindService: Bool = true,
       firstUnprivilegedPort: UInt16 = 1024, ringDenied: SystemError.Code? = nil,
-      ringDisabledSetting: Int? = nil, congestionDenied: [String: SystemError.Code] = [:]
+      ringDisabledSetting: Int? = nil, congestionDenied: [String: SystemError.Code] = [:],
+      kernelTLS: KernelTLS? = nil
     ) {
       self.descriptors = descriptors
       self.descriptorsOpen = descriptorsOpen
@@ -43,6 +48,7 @@ package struct Preflight: Sendable, Equatable {
       self.ringDenied = ringDenied
       self.ringDisabledSetting = ringDisabledSetting
       self.congestionDenied = congestionDenied
+      self.kernelTLS = kernelTLS
     }
   }
 
@@ -52,13 +58,16 @@ package struct Preflight: Sendable, Equatable {
     var denied: [String: SystemError.Code] = [:]
     let controls = snapshot.listeners.map(\.congestion) + snapshot.backends.map(\.congestion)
     for case let name? in controls { denied[name] = Sockets.congestionDenied(name) }
+    let speaksTLS =
+      snapshot.listeners.contains { $0.tls != nil } || snapshot.backends.contains { $0.tls != nil }
     return Facts(
       descriptors: (try? DescriptorLimit.current())?.hard ?? 0,
       descriptorsOpen: (try? DescriptorLimit.open()) ?? 3, workers: snapshot.workerCount(),
       hasBindService: Privileges.hasBindService,
       firstUnprivilegedPort: Privileges.firstUnprivilegedPort,
       ringDenied: snapshot.events == .epoll ? nil : RingProbe.denied(),
-      ringDisabledSetting: Privileges.ringDisabledSetting, congestionDenied: denied)
+      ringDisabledSetting: Privileges.ringDisabledSetting, congestionDenied: denied,
+      kernelTLS: speaksTLS ? KernelTLS.look() : nil)
   }
 
   /// Descriptors that stay free for reload, logs and administration when connections have taken
@@ -71,6 +80,7 @@ package struct Preflight: Sendable, Equatable {
     connections = snapshot.limits.maxConnections
     lookAtRing(snapshot.events, facts)
     lookAtDescriptors(snapshot, facts)
+    if let found = facts.kernelTLS { notes.append(Preflight.sentence(about: found)) }
     for listener in snapshot.listeners {
       lookAtCongestion(listener.congestion, of: "listener \(listener.name)", facts)
     }
@@ -85,6 +95,17 @@ package struct Preflight: Sendable, Equatable {
           "listener \(listener.name): "
             + Preflight.sentence(about: obstacle, at: address, facts))
       }
+    }
+  }
+
+  private static func sentence(about found: KernelTLS) -> String {
+    switch found {
+    case .used:
+      "TLS: what is relayed in bulk is sealed by the kernel"
+    case .notBuilt:
+      "TLS: all is sealed by OpenSSL, which was built without the kernel's TLS"
+    case .absent:
+      "TLS: all is sealed by OpenSSL; this kernel has no TLS, `modprobe tls` may add it"
     }
   }
 

@@ -25,6 +25,23 @@ import Wire
     #expect(preflight.connections == 100)
   }
 
+  @Test func whoSealsTLSIsSaid() {
+    var facts = plenty
+    #expect(Preflight(snapshot("127.0.0.1:25"), facts) { _ in nil }.notes == [])
+    facts.kernelTLS = .used
+    #expect(
+      Preflight(snapshot("127.0.0.1:25"), facts) { _ in nil }.notes
+        == ["TLS: what is relayed in bulk is sealed by the kernel"])
+    facts.kernelTLS = .absent
+    let absent = Preflight(snapshot("127.0.0.1:25"), facts) { _ in nil }
+    #expect(absent.notes.count == 1 && absent.warnings == [])
+    #expect(absent.notes.first?.contains("modprobe tls") == true)
+    facts.kernelTLS = .notBuilt
+    #expect(
+      Preflight(snapshot("127.0.0.1:25"), facts) { _ in nil }.notes
+        == ["TLS: all is sealed by OpenSSL, which was built without the kernel's TLS"])
+  }
+
   @Test func anotherListenerIsNamed() {
     let preflight = Preflight(snapshot("127.0.0.1:25", "127.0.0.2:25"), plenty) {
       $0 == SocketAddress("127.0.0.2:25") ? .inUse : nil

@@ -30,6 +30,20 @@ func checkPrintsThePlan() throws {
   }
 }
 
+@Test("check says who seals TLS")
+func checkSaysWhoSeals() throws {
+  let result = try check(
+    """
+    listeners: { front: { bind: "127.0.0.1:2525", backend: back } }
+    backends: { back: { servers: ["127.0.0.1:10025"], tls: { verify: off } } }
+    """)
+  #expect(result.exit == .code(0), "said: \(result.error)")
+  // As the kernel itself says, now that it was asked.
+  let hasTLS = contents(of: "/proc/sys/net/ipv4/tcp_available_ulp").contains("tls")
+  let expected = hasTLS ? "in bulk is sealed by the kernel\n" : "modprobe tls"
+  #expect(result.output.contains(expected), "said: \(result.output)")
+}
+
 @Test("check names every error and its place")
 func checkNamesEveryError() throws {
   let result = try check(

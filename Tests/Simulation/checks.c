@@ -310,8 +310,9 @@ static void quiet_half(const struct connection *c, uint32_t slot, int i) {
   if (half->mode == sluice_mode_hold && !c->parked && c->state != STATE_DELIVERING)
     MUST(!reads || half->ask || buffer_length(half->held) >= half->limit,
          "slot %u half %d: bytes wait to be held", slot, i);
+  bool finishes = c->finishing && other->sealed && c->wheel_slot != 0xffff;
   if (half->mode != sluice_mode_hold)
-    MUST(!half->eof || shut || waits || half->mode == sluice_mode_keep ||
+    MUST(!half->eof || shut || waits || half->mode == sluice_mode_keep || finishes ||
              c->state == STATE_DELIVERING,
          "slot %u half %d: the FIN was not passed on", slot, i);
 }

@@ -367,9 +367,9 @@ void check_end(void);
   X(promotions) X(demotions) X(pipe_misses) X(accept_pauses) X(starved) X(asked_first) \
   X(handed_over) X(received) \
   X(asked_limit) X(asked_bytes) X(asked_full) X(asked_half_closed) X(asked_timed_out) \
-  X(tls_begun) X(tls_failed) X(tls_shaken) X(tls_ahead) X(tls_first) X(tls_second) \
-  X(asked_open) X(redialled) X(released) X(outlived) X(routed) X(held) X(parked) X(facts) \
-  X(sent_client) X(sent_upstream) \
+  X(tls_begun) X(tls_failed) X(tls_shaken) X(tls_ahead) X(tls_offloaded) \
+  X(tls_first) X(tls_second) X(asked_open) X(redialled) X(released) X(outlived) \
+  X(routed) X(held) X(parked) X(facts) X(sent_client) X(sent_upstream) \
   X(discarded) X(rejected) X(killed) X(killed_all) X(unlistened) X(stale) X(no_buffer) \
   X(too_long) X(not_dialled) X(batch_full) X(delivering) X(stalled) X(farewell) \
   X(end_client_fin) X(end_client_reset) X(end_upstream_fin) X(end_upstream_reset) \

@@ -84,6 +84,16 @@ struct sluice_tls_setup *_Nullable sluice_tls_setup_create(
 // Connections that have it keep it until they are over.
 void sluice_tls_setup_release(struct sluice_tls_setup *setup);
 
+// Who seals what is told in bulk.
+enum SLUICE_CLOSED_ENUM sluice_tls_kernel : uint8_t {
+  sluice_tls_kernel_used = 0,
+  sluice_tls_kernel_not_built = 1,  // OpenSSL was built without
+  sluice_tls_kernel_absent = 2,     // the kernel has no TLS, or may not load it for this user
+};
+
+// Looked at once, by whoever comes first.
+enum sluice_tls_kernel sluice_tls_kernel_look(void);
+
 // ---- certificates ------------------------------------------------------------------------------
 
 struct sluice_certificate;
