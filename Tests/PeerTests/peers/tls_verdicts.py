@@ -1,4 +1,4 @@
-"""What a server that ends TLS says to clients that break the rules: one line "case<TAB>verdict" each.
+"""What a server that ends TLS says to clients that break the rules: a line "case<TAB>verdict" each.
 
   tls_verdicts.py PORT        an echo of bytes must stand behind it
 
@@ -13,7 +13,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from tlslite.api import HandshakeSettings, TLSConnection
-from tlslite.errors import TLSAbruptCloseError, TLSError, TLSRemoteAlert
+from tlslite.errors import TLSAbruptCloseError, TLSError, TLSLocalAlert, TLSRemoteAlert
 from tlslite.messages import Message
 
 PORT = int(sys.argv[1])
@@ -71,6 +71,11 @@ def verdict_of(stream):
             inner = 0
             while inner + 4 <= len(body):
                 words.append(MESSAGES.get(body[inner], str(body[inner])))
+                # RFC 8446 section 4.1.3: who could have had TLS 1.3 is told so, and by a
+                # HelloRetryRequest's random that it is one.
+                random = body[inner + 6:inner + 38]
+                words += ["downgraded"] if random[24:31] == b"DOWNGRD" else []
+                words += ["again"] if random[:4] == bytes.fromhex("cf21ad74") else []
                 inner += 4 + int.from_bytes(body[inner + 1:inner + 4], "big")
         elif kind == DATA:
             words += ["encrypted"] if words[-1:] != ["encrypted"] else []
@@ -99,7 +104,16 @@ def without(extensions, *left_out):
     return [each for each in extensions if each not in left_out]
 
 
+def share(group, key):
+    return extension(51, vector(2, bytes.fromhex(group) + vector(2, key)))
+
+
 ODD = extension(0xFAFA, b"\0" * 300)
+MODES = extension(45, b"\x01\x01")
+EARLY = extension(42, b"")
+TICKET = extension(41, vector(2, vector(2, b"ticket") + bytes(4)) + vector(2, vector(1, bytes(32))))
+NO_SHARE = extension(51, b"\0\0")
+HALF = len(hello()) // 2
 HELLOS = {
     "plain 1.3": record(hello()),
     "plain 1.2": record(hello(OLD)),
@@ -190,6 +204,69 @@ HELLOS = {
     "hello and garbage": record(hello()) + b"\xff" * 64,
     "hello and ciphers": record(hello()) + record(b"\x01", CIPHERS),
     "hello and bad ciphers": record(hello()) + record(b"\x02", CIPHERS),
+    "data within the hello": record(hello()[:HALF]) + record(b"x", DATA) + record(hello()[HALF:]),
+    "alert within the hello": record(hello()[:HALF]) + record(b"\x01\x5a", ALERT)
+    + record(hello()[HALF:]),
+    "ciphers within the hello": record(hello()[:HALF]) + record(b"\x01", CIPHERS)
+    + record(hello()[HALF:]),
+    "hello request first": record(b"\0\0\0\0"),
+    "only static RSA": record(hello(OLD, suites="009c009d002f0035")),
+    "only DHE": record(hello(OLD, suites="009e009f00330039ccaa")),
+    "only CBC": record(hello(OLD, suites="c009c00ac013c014c023c027")),
+    "only CCM": record(hello(OLD, suites="c0acc0adc0aec0af")),
+    "early data without a ticket": record(hello(MODERN + [EARLY]))
+    + record(bytes(99), DATA, 0x0303),
+    "early data": record(hello(MODERN + [MODES, EARLY, TICKET])) + record(bytes(99), DATA, 0x0303),
+    "much early data": record(hello(MODERN + [MODES, EARLY, TICKET]))
+    + record(bytes(16000), DATA, 0x0303) * 3,
+    "unknown ticket": record(hello(MODERN + [MODES, TICKET])),
+    "ticket not last": record(hello(without(MODERN, SHARE) + [MODES, TICKET, SHARE])),
+    "ticket without modes": record(hello(MODERN + [TICKET])),
+    "ticket without binders": record(hello(MODERN + [MODES, extension(
+        41, vector(2, vector(2, b"ticket") + bytes(4)) + b"\0\0")])),
+    "authentication afterwards": record(hello(MODERN + [extension(49, b"")])),
+    "cookie unasked": record(hello(MODERN + [extension(44, vector(2, b"x"))])),
+    "odd signatures": record(hello(without(MODERN, SIGNATURES) + [
+        extension(13, vector(2, b"\x04\x03\x08"))])),
+    "empty signatures": record(hello(without(MODERN, SIGNATURES) + [extension(13, b"\0\0")])),
+    "only PKCS 1": record(hello(without(MODERN, SIGNATURES) + [
+        extension(13, vector(2, bytes.fromhex("040105010601")))])),
+    "only SHA-1, old": record(hello(without(OLD, SIGNATURES) + [
+        extension(13, vector(2, bytes.fromhex("02010203")))])),
+    "P-256 off the curve": record(hello(without(MODERN, SHARE) + [
+        share("0017", b"\x04" + b"\x09" * 64)])),
+    "P-256 compressed": record(hello(without(MODERN, SHARE) + [
+        share("0017", b"\x02" + b"\x09" * 32)])),
+    "P-256 too short": record(hello(without(MODERN, SHARE) + [share("0017", b"\x04")])),
+    "share of no offered group": record(hello(without(MODERN, SHARE) + [
+        share("001e", b"\x09" * 56)])),
+    "two shares of a group": record(hello(without(MODERN, SHARE) + [extension(
+        51, vector(2, (b"\0\x1d" + vector(2, bytes([9]) + bytes(31))) * 2))])),
+    "obsolete curve": record(hello(without(MODERN, GROUPS, SHARE) + [
+        extension(10, vector(2, bytes.fromhex("0013"))), share("0013", b"\x04" + bytes(48))])),
+    "unknown groups, old": record(hello(without(OLD, GROUPS) + [
+        extension(10, vector(2, b"\xfa\xfa"))])),
+    "no plain points": record(hello(without(OLD, POINTS) + [extension(11, vector(1, b"\x01"))])),
+    "empty points": record(hello(without(OLD, POINTS) + [extension(11, b"\0")])),
+    "master secret": record(hello(OLD + [extension(23, b"")])),
+    "master secret with a body": record(hello(OLD + [extension(23, b"\0")])),
+    "renegotiation with a body": record(hello(OLD + [extension(0xFF01, b"\x01\0")])),
+    "MAC behind": record(hello(OLD + [extension(22, b"")], suites="c009c013")),
+    "heartbeat offered": record(hello(MODERN + [extension(15, b"\x01")])),
+    "heartbeat of mode 3": record(hello(MODERN + [extension(15, b"\x03")])),
+    "records of 64 bytes": record(hello(MODERN + [extension(28, b"\0\x40")])),
+    "records of 1 byte": record(hello(MODERN + [extension(28, b"\0\x01")])),
+    "fragments of 512 bytes": record(hello(MODERN + [extension(1, b"\x01")])),
+    "fragments of no size": record(hello(MODERN + [extension(1, b"\x09")])),
+    "status request": record(hello(MODERN + [extension(5, b"\x01\0\0\0\0")])),
+    "odd status request": record(hello(MODERN + [extension(5, b"\x01\0\0\0")])),
+    "second hello": record(hello(without(MODERN, SHARE) + [NO_SHARE])) + record(hello()),
+    "second hello without a share": record(hello(without(MODERN, SHARE) + [NO_SHARE])) * 2,
+    "second hello, another session": record(hello(without(MODERN, SHARE) + [NO_SHARE]))
+    + record(hello(session=b"\x08" * 32)),
+    "second hello, other suites": record(hello(without(MODERN, SHARE) + [NO_SHARE]))
+    + record(hello(suites="1303")),
+    "second hello, old": record(hello(without(MODERN, SHARE) + [NO_SHARE])) + record(hello(OLD)),
     "hello, unencrypted finished": record(hello()) + record(b"\x14" + vector(3, bytes(32))),
 }
 
@@ -197,15 +274,27 @@ HELLOS = {
 # ---- within a connection ----
 
 
-def connect(version, **more):
+class Bent(TLSConnection):
+    """Whose records are sent as `bend` says: of each its kind and bytes, for those in its place."""
+
+    bend = staticmethod(lambda kind, body: [(kind, body)])
+
+    def _sendMsgThroughSocket(self, msg):
+        for kind, body in self.bend(msg.contentType, bytes(msg.write())):
+            yield from super()._sendMsgThroughSocket(Message(kind, bytearray(body)))
+
+
+def connect(version, bend=None, session=None, name="edge.example", **more):
     settings = HandshakeSettings()
     settings.minVersion = settings.maxVersion = version
     for key, value in more.items():
         setattr(settings, key, value)
     plain = socket.create_connection(("127.0.0.1", PORT), 10)
     plain.settimeout(QUIET + 1)
-    connection = TLSConnection(plain)
-    connection.handshakeClientCert(settings=settings, serverName="edge.example")
+    connection = Bent(plain)
+    connection.bend = bend or Bent.bend
+    connection.handshakeClientCert(session=session, settings=settings, serverName=name)
+    connection.bend = Bent.bend
     return connection
 
 
@@ -290,6 +379,32 @@ def plaintext(connection):
     return answer(connection)
 
 
+def flipped(connection):
+    """The last bit of a record, which is its tag's."""
+    connection.sock.buffer_writes = True
+    inject(connection, DATA, b"hello")
+    sealed = bytearray(b"".join(connection.sock._write_queue))
+    connection.sock._write_queue.clear()
+    connection.sock.buffer_writes = False
+    sealed[-1] ^= 1
+    connection.sock.sendall(sealed)
+    return answer(connection)
+
+
+def split_key_update(connection):
+    connection.recordSize = 2
+    return key_update(connection)
+
+
+def padded(connection):
+    connection._recordLayer.padding_cb = lambda length, kind, most: 1000
+    return data(connection)
+
+
+def tickets(connection):
+    return f"{data(connection)}, {len(connection.tickets)} tickets"
+
+
 def key_update(connection):
     for _ in connection.send_keyupdate_request(1):
         pass
@@ -313,7 +428,7 @@ def data_and_goodbye(connection):
 
 
 WITHIN = [data, split_data, empty_data, many_empty, largest_record, too_large, way_too_large, corrupt,
-          plaintext, warning, many_warnings, data_and_goodbye]
+          plaintext, flipped, warning, many_warnings, data_and_goodbye]
 # One record, to which there is no other answer than an alert or the end.
 RECORDS = {
     "hello again": (HANDSHAKE, hello(OLD)),
@@ -328,6 +443,10 @@ RECORDS = {
 }
 ONLY_NEW = {
     "bad key update": (HANDSHAKE, b"\x18\0\0\x01\x05"),
+    "kind of no record": (0, b""),
+    "key update and more": (HANDSHAKE, b"\x18\0\0\x01\0\x18\0\0\x01\0"),
+    "ticket from a client": (HANDSHAKE, b"\x04\0\0\x01\0"),
+    "request for a certificate": (HANDSHAKE, b"\x0d\0\0\x03\0\0\0"),
     "long key update": (HANDSHAKE, b"\x18\0\0\x02\x01\x01"),
 }
 
@@ -346,6 +465,80 @@ def acts(version):
     found |= {name: say_record(*record) for name, record in records.items()}
     if version == (3, 4):
         found["key update"] = key_update
+        found |= {"key update in pieces": split_key_update, "padded": padded, "tickets": tickets}
+    return found
+
+
+# ---- within a handshake ----
+
+KEY, FINISHED = (HANDSHAKE, 16), (HANDSHAKE, 20)
+
+
+def message(kind, body):
+    return HANDSHAKE, bytes([kind]) + vector(3, body)
+
+
+# What becomes of a message: (kind, bytes) for its place.
+BENDS = {
+    "left out": lambda kind, body: [],
+    "twice": lambda kind, body: [(kind, body)] * 2,
+    "in pieces": lambda kind, body: [(kind, body[at:at + 1]) for at in range(len(body))],
+    "behind data": lambda kind, body: [(DATA, b"x"), (kind, body)],
+    "behind a warning": lambda kind, body: [(ALERT, b"\x01\x5a"), (kind, body)],
+    "behind ciphers": lambda kind, body: [(CIPHERS, b"\x01"), (kind, body)],
+    "behind goodbye": lambda kind, body: [(ALERT, b"\x01\0"), (kind, body)],
+}
+BENT_BODIES = {
+    "flipped": lambda body: body[:-1] + bytes([body[-1] ^ 1]),
+    "cut": lambda body: body[:-1],
+    "padded": lambda body: body + b"\0",
+    "empty": lambda body: b"",
+    "of zeros": lambda body: bytes(len(body)),
+    "long": lambda body: body * 1000,
+}
+
+
+def bent(version, which, replace):
+    """The handshake with that message replaced, and data over it if it comes to that."""
+    def bend(kind, body):
+        found = (kind, body[0]) == which if which[0] == HANDSHAKE else kind == which[0]
+        return replace(kind, body) if found else [(kind, body)]
+
+    try:
+        connection = connect(version, bend)
+    except TLSRemoteAlert as alert:
+        return f"alert {alert.level}/{alert.description}"
+    except TimeoutError:
+        return "waits"
+    except (TLSAbruptCloseError, ConnectionError):
+        return "cut off"
+    except TLSLocalAlert as alert:
+        return f"breaks the rules: {alert.description}"
+    try:
+        return data(connection)
+    except ConnectionError:
+        return "cut off while sending"
+    finally:
+        connection.sock.close()
+
+
+def in_body(change):
+    return lambda kind, body: [message(body[0], change(body[4:]))]
+
+
+def bends(version):
+    """{name: which message, and what becomes of it}"""
+    messages = {"finished": FINISHED}
+    if version == (3, 3):
+        messages |= {"key": KEY, "ciphers": (CIPHERS, 1)}
+    found = {}
+    for name, which in messages.items():
+        found |= {f"{name} {how}": (which, act) for how, act in BENDS.items()}
+        if which[0] == HANDSHAKE:
+            found |= {f"{name} {how}": (which, in_body(act)) for how, act in BENT_BODIES.items()}
+    if version == (3, 3):
+        found["ciphers of two bytes"] = ((CIPHERS, 1), lambda kind, body: [(kind, b"\x01\x01")])
+        found["ciphers of another kind"] = ((CIPHERS, 1), lambda kind, body: [(kind, b"\x02")])
     return found
 
 
@@ -359,23 +552,34 @@ def within(version, act):
         connection.sock.close()
 
 
-def resumed(version):
+def resumed(how):
     """A session of one connection used for another, and data over it."""
+    version, more = how
     first = connect(version)
     first.write(b"hello")
     answer(first)
     session = first.session
+    session.serverName = more.get("name", session.serverName)
     inject(first, ALERT, b"\x01\x00")
     first.sock.close()
-    settings = HandshakeSettings()
-    settings.minVersion = settings.maxVersion = version
-    second = TLSConnection(socket.create_connection(("127.0.0.1", PORT), 10))
-    second.sock.settimeout(QUIET + 1)
-    second.handshakeClientCert(session=session, settings=settings, serverName="edge.example")
+    try:
+        second = connect(version, session=session, **more)
+    except TLSRemoteAlert as alert:
+        return f"alert {alert.level}/{alert.description}"
+    except TLSLocalAlert as alert:
+        return f"breaks the rules: {alert.description}"
     try:
         return f"resumed {second.resumed}, {data(second)}"
     finally:
         second.sock.close()
+
+
+RESUMPTIONS = {
+    "": {},
+    " under another name": {"name": "other.example"},
+    " with another cipher": {"cipherNames": ["chacha20-poly1305"]},
+    " without its master secret": {"useExtendedMasterSecret": False},
+}
 
 
 def main():
@@ -383,9 +587,12 @@ def main():
     for version, label in (((3, 3), "1.2"), ((3, 4), "1.3")):
         for name, act in acts(version).items():
             cases.append((f"{label} {name}", lambda both: within(*both), (version, act)))
-        cases.append((f"{label} resumed", resumed, version))
+        for name, how in bends(version).items():
+            cases.append((f"{label} {name}", lambda how: bent(*how), (version, *how)))
+        for name, more in RESUMPTIONS.items():
+            cases.append((f"{label} resumed{name}", resumed, (version, more)))
     # They wait for what does not come most of the time.
-    with ThreadPoolExecutor(12) as pool:
+    with ThreadPoolExecutor(32) as pool:
         verdicts = pool.map(lambda case: case[1](case[2]), cases)
         for (name, _, _), verdict in zip(cases, verdicts):
             print(f"{name}\t{verdict}", flush=True)
