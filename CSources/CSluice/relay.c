@@ -490,7 +490,8 @@ enum pump relay_half_pump(struct sluice_worker *w, struct connection *c, int i) 
   uint64_t enough = c->last_half == i ? DEMOTE_BELOW : PROMOTE_REPLY;
   enum step step = STEP_MOVED;
   int round = 0;
-  for (; step == STEP_MOVED && round < PUMP_ROUNDS && half->bytes - before < w->pump_bytes; round++) {
+  for (; step == STEP_MOVED && round < PUMP_ROUNDS && half->bytes - before < w->pump_bytes;
+       round++) {
     step = half->lane == LANE_SPLICE || half->piped > 0 ? splice_step(w, c, i)
                                                         : copy_step(w, c, i, COPY_BYTES);
     if (step == STEP_BROKEN) return PUMP_CLOSED;
