@@ -237,7 +237,10 @@ static void ring_splice(struct sluice_worker *w, struct connection *c, int half,
 
 static void watch_completed(struct sluice_worker *w, const struct io_uring_cqe *cqe,
                             enum sluice_side side, uint32_t slot, uint32_t generation) {
-  if (cqe->res >= 0) worker_ready(w, slot, generation, side, (uint32_t)cqe->res);
+  uint32_t poll_mask = cqe->res < 0 ? 0 : (uint32_t)cqe->res;
+  // Whatever arrives wakes with PRI, which is passed on unasked; with RDHUP the socket was asked.
+  if (!(poll_mask & POLLRDHUP)) poll_mask &= ~(uint32_t)POLLPRI;
+  if (cqe->res >= 0) worker_ready(w, slot, generation, side, poll_mask);
   if (!(cqe->flags & IORING_CQE_F_MORE)) worker_unwatched(w, slot, generation, side);
 }
 
