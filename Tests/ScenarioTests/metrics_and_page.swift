@@ -74,6 +74,8 @@ private func exchange(
   _ = try client.readExactly(6)
   if close {
     client.close()
+    // Or it may be seen to end first.
+    _ = try upstream.readToEnd()
     upstream.close()
   }
   return (client, upstream)
