@@ -30,8 +30,7 @@ enum {
   EVENTS_PER_TURN = SLUICE_EVENTS_PER_TURN,
   LISTENERS_MAX = SLUICE_LISTENERS_MAX,
   ACCEPTS_PER_WAKE = 64,        // of one listener before others get their turn
-  BUFFER_BYTES = 65536,         // the longest ClientHello, and one copy without a pipe
-  COPY_BYTES = 65536,           // one read: most messages come whole, and a short read ends it
+  BUFFER_BYTES = 65536,         // one read, which most messages fit, and the longest ClientHello
   PROMOTE_FLOW = 16384,         // a read of this size behind another of its direction means bulk
   PROMOTE_REPLY = 32768,        // one that answers the other direction: below it copying is cheaper
   OFFLOAD_AFTER = 131072,       // and after so many the kernel is worth setting up to seal them

@@ -190,7 +190,6 @@ void preface_read(struct sluice_worker *w, struct connection *c, int i) {
       return;
     }
     size_t room = (size_t)(cap - held);
-    if (room > COPY_BYTES) room = COPY_BYTES;
     ssize_t n = side_recv(w, c, i, w->scratch, room);
     if (n > 0) {
       c->active_ms = w->now_ms;

@@ -10,7 +10,7 @@
 //
 // A half starts copying. A read of PROMOTE_FLOW bytes promotes it, or of PROMOTE_REPLY where the
 // other direction spoke last; DEMOTE_AFTER wake-ups that moved less than DEMOTE_BELOW, or in an
-// exchange less than PROMOTE_REPLY, demote it. A half that gets no pipe copies, in larger pieces.
+// exchange less than PROMOTE_REPLY, demote it. A half that gets no pipe copies.
 //
 // What is true between calls: bytes leave in the order held, rest, pipe are filled: the pipe is
 // only filled when rest is empty, rest only gets held bytes when the pipe is empty. So with bytes
@@ -241,8 +241,9 @@ static bool copy_offload(struct connection *c, int i) {
   return half_to(c, i)->sealed;
 }
 
-static enum step copy_step(struct sluice_worker *w, struct connection *c, int i, size_t most) {
+static enum step copy_step(struct sluice_worker *w, struct connection *c, int i) {
   struct half *half = &c->halves[i];
+  size_t most = BUFFER_BYTES;
   relay_release(w, c, half);
   if (!side_takes_plain(half_to(c, i))) {
     enum state was = c->state;
@@ -250,9 +251,7 @@ static enum step copy_step(struct sluice_worker *w, struct connection *c, int i,
     if (c->state != was) return STEP_BROKEN;
     if (most == 0 || !half_to(c, i)->writable) return STEP_BLOCKED;
     if (!buffers_left(w)) return copy_seal_last(w, c, i);
-    if (copy_offload(c, i)) most = COPY_BYTES;
-  } else if (!half_from(c, i)->plain) {
-    most = BUFFER_BYTES;
+    if (copy_offload(c, i)) most = BUFFER_BYTES;
   }
   if (!half_to(c, i)->writable) return STEP_BLOCKED;
   ssize_t got = 0;
@@ -430,11 +429,11 @@ void relay_spliced(struct sluice_worker *w, struct connection *c, int i, int32_t
 
 static enum step splice_step(struct sluice_worker *w, struct connection *c, int i) {
   struct half *half = &c->halves[i];
-  if (half->piped == 0 && relay_waits(half)) return copy_step(w, c, i, COPY_BYTES);
+  if (half->piped == 0 && relay_waits(half)) return copy_step(w, c, i);
   if (!half->pipe) {
     if (!relay_may_read(w, half, half_from(c, i)) || !half_to(c, i)->writable) return STEP_BLOCKED;
     half->pipe = pipe_take(w);
-    if (!half->pipe) return copy_step(w, c, i, BUFFER_BYTES);
+    if (!half->pipe) return copy_step(w, c, i);
   }
   bool ring = c->splice == sluice_splice_ring && w->source->splice;
   return ring ? splice_ring(w, c, i) : splice_inline(w, c, i);
@@ -493,7 +492,7 @@ enum pump relay_half_pump(struct sluice_worker *w, struct connection *c, int i) 
   for (; step == STEP_MOVED && round < PUMP_ROUNDS && half->bytes - before < w->pump_bytes;
        round++) {
     step = half->lane == LANE_SPLICE || half->piped > 0 ? splice_step(w, c, i)
-                                                        : copy_step(w, c, i, COPY_BYTES);
+                                                        : copy_step(w, c, i);
     if (step == STEP_BROKEN) return PUMP_CLOSED;
   }
   if (c->paced && half_from(c, i)->readable && !half->eof) pace_end(w, c, i);
