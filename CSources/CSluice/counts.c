@@ -15,6 +15,7 @@
 // first count, and then shown; or freed again when another thread was first to show that identity.
 // A thread that stops in the middle of it keeps one entry from the others, no more.
 #include "sluice.h"
+#include "sys.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -66,9 +67,8 @@ struct sluice_counts *sluice_counts_create(uint32_t entries, uint64_t hash_high,
   if (!table) return NULL;
   size_t bytes = (size_t)(entries / WAYS) * sizeof(struct bucket);
   // Zeroed, and pages that no identity ever falls into cost nothing.
-  void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (at == MAP_FAILED) {
+  void *at = sys_reserve(bytes);
+  if (!at) {
     free(table);
     return NULL;
   }

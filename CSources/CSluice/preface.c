@@ -11,10 +11,7 @@ enum {
 
 bool buffers_open(struct sluice_worker *w) {
   w->buffers = calloc(w->buffers_max, sizeof *w->buffers);
-  void *bytes = mmap(NULL, (size_t)w->buffers_max * BUFFER_BYTES, PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (bytes == MAP_FAILED) bytes = NULL;
-  w->buffer_bytes = bytes;
+  w->buffer_bytes = sys_reserve((size_t)w->buffers_max * BUFFER_BYTES);
   w->free_buffer = NO_SLOT;
   w->starved_first = w->starved_last = NO_SLOT;
   return w->buffers && w->buffer_bytes;

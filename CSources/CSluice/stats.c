@@ -3,17 +3,11 @@
 
 #include <sys/mman.h>
 
-static void *shared_reserve(size_t bytes) {
-  void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                  -1, 0);
-  return at == MAP_FAILED ? NULL : at;
-}
-
 struct sluice_shared *sluice_shared_create(uint32_t descriptors, uint32_t connections) {
   struct sluice_shared *shared = aligned_alloc(64, sizeof *shared);
   if (!shared) return NULL;
-  shared->buckets = shared_reserve(SLUICE_BUCKETS * sizeof *shared->buckets);
-  shared->seats = shared_reserve(SEATS * sizeof *shared->seats);
+  shared->buckets = sys_reserve(SLUICE_BUCKETS * sizeof *shared->buckets);
+  shared->seats = sys_reserve(SEATS * sizeof *shared->seats);
   if (!shared->buckets || !shared->seats) {
     sluice_shared_destroy(shared);
     return NULL;

@@ -6,9 +6,17 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+
+// Zeroed memory whose pages cost nothing until they are touched; NULL: none. Goes by munmap(2).
+static inline void *sys_reserve(size_t bytes) {
+  void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                  -1, 0);
+  return at == MAP_FAILED ? NULL : at;
+}
 
 #ifdef SLUICE_SIMULATION
 

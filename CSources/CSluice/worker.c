@@ -217,12 +217,6 @@ void sluice_worker_wake(struct sluice_worker *w) {
 
 // ---- made and unmade ---------------------------------------------------------------------------
 
-static void *reserve(size_t bytes) {
-  void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                  -1, 0);
-  return at == MAP_FAILED ? NULL : at;
-}
-
 static uint32_t run_queue_length(const struct sluice_worker *w) {
   uint32_t length = 2;
   while (length < w->slots_max) length *= 2;
@@ -234,13 +228,13 @@ static size_t run_queue_bytes(const struct sluice_worker *w) {
 }
 
 static bool worker_open_memory(struct sluice_worker *w, const struct sluice_options *options) {
-  w->slots = reserve((size_t)w->slots_max * sizeof *w->slots);
-  w->records = reserve((size_t)w->slots_max * RECORD_BYTES);
-  w->paces = reserve((size_t)w->slots_max * sizeof *w->paces);
+  w->slots = sys_reserve((size_t)w->slots_max * sizeof *w->slots);
+  w->records = sys_reserve((size_t)w->slots_max * RECORD_BYTES);
+  w->paces = sys_reserve((size_t)w->slots_max * sizeof *w->paces);
   w->run_mask = run_queue_length(w) - 1;
-  w->quick.slots = reserve(run_queue_bytes(w));
-  w->bulk.slots = reserve(run_queue_bytes(w));
-  w->scratch = reserve(BUFFER_BYTES);
+  w->quick.slots = sys_reserve(run_queue_bytes(w));
+  w->bulk.slots = sys_reserve(run_queue_bytes(w));
+  w->scratch = sys_reserve(BUFFER_BYTES);
   w->listeners = calloc(LISTENERS_MAX, sizeof *w->listeners);
   w->races = calloc(RACES_MAX, sizeof *w->races);
   return w->slots && w->records && w->paces && w->quick.slots && w->bulk.slots && w->scratch &&
